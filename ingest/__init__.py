@@ -1,0 +1,1 @@
+"""The flow: everything that carries an import from the door to the lake."""

@@ -1,0 +1,1 @@
+"""The door: the SFTP server through which customers send files."""

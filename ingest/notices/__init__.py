@@ -1,0 +1,1 @@
+"""Notices: the mails that tell a sender what became of an import."""

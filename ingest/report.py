@@ -1,0 +1,60 @@
+"""What became of an import, in the shape that the command line, the result file and the notices share (DESIGN.md 6)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedRow:
+    """Why one row was not stored; never its values. ``row`` counts records from 1, the header is not one."""
+
+    row: int
+    column: str | None
+    code: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The facts about one import.
+
+    Times are aware UTC; ``seconds`` maps a step to the time it took; ``rejects`` holds only the first rows, ``rows_rejected``
+    counts all; ``sha256`` and ``bytes_encrypted`` are of the file as it was uploaded.
+    """
+
+    id: str
+    account: str
+    manifest: str
+    data_file: str | None
+    type: str | None
+    state: str
+    received_at: datetime
+    client_email: str | None = None
+    code: str | None = None
+    message: str | None = None
+    remedy: str | None = None
+    column: str | None = None
+    rows_read: int = 0
+    rows_stored: int = 0
+    rows_rejected: int = 0
+    rejects: tuple[RejectedRow, ...] = ()
+    reject_file: str | None = None
+    finished_at: datetime | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    key_id: str | None = None
+    bytes_encrypted: int | None = None
+    bytes_plain: int | None = None
+    sha256: str | None = None
+    attempts: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        """The report with stable keys and only JSON types; times as ISO 8601 with ``Z``."""
+        facts = asdict(self)
+        for name in ("received_at", "finished_at"):
+            moment: datetime | None = facts[name]
+            facts[name] = None if moment is None else moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        facts["rejects"] = [asdict(reject) for reject in self.rejects]
+        return facts

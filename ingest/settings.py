@@ -1,0 +1,221 @@
+"""The settings: one TOML file, each value also from the environment as ``SEALDROP_SECTION__KEY``.
+
+Secrets are never settings: a setting names the file that holds one. Relative paths are relative to the folder of the
+settings file. Units stand in the names.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+DEFAULT_FILES = (Path("sealdrop.toml"), Path("/etc/sealdrop/sealdrop.toml"))
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+PositiveInt = Annotated[int, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class SettingsInvalid(Exception):
+    """The settings cannot be used; ``problems`` has one line for each thing wrong."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DoorSettings(_Section):
+    """The SFTP server."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on; `0.0.0.0` for all.")
+    port: Port = Field(2222, description="Port to listen on; 0 takes a free one.")
+    host_key_file: Path = Field(
+        Path("ssh_host_ed25519_key"), description="Private host key, made by `init`, mode 0600."
+    )
+    max_file_bytes: PositiveInt = Field(1_000_000_000, description="Largest upload; refused at the first byte over.")
+    login_timeout_s: Seconds = Field(30, description="Time for a client to authenticate.")
+    idle_timeout_s: Seconds = Field(900, description="Time without a request after which a session ends.")
+    max_connections: PositiveInt = Field(200, description="Open connections at once, all clients together.")
+    max_connections_per_source: PositiveInt = Field(50, description="Open connections at once from one address.")
+    max_unauthenticated: PositiveInt = Field(50, description="Connections at once that have not logged in yet.")
+    max_auth_attempts: PositiveInt = Field(6, description="Keys that one connection may try.")
+    max_handles: PositiveInt = Field(32, description="Open files and folders at once in one session.")
+
+
+class OpenPgpSettings(_Section):
+    """Decryption."""
+
+    engine: Literal["auto", "native", "gnupg"] = Field(
+        "auto",
+        description="`native` is our reader, `gnupg` the gpg program; `auto` asks gpg only for what ours cannot read.",
+    )
+    max_plain_bytes: PositiveInt = Field(5_000_000_000, description="Largest plain text of one file.")
+    max_ratio: PositiveInt = Field(200, description="Largest plain text to cipher text ratio, beyond the first 100 MB.")
+    max_seconds: Seconds = Field(3600, description="Longest decryption of one file.")
+    key_cache_s: Seconds = Field(300, description="How long a worker keeps an unlocked private key.")
+
+
+class MailSettings(_Section):
+    """The SMTP relay for notices; without a host no mail is sent and notices wait."""
+
+    host: str = Field("", description="SMTP relay; empty sends nothing.")
+    port: Port = Field(587, description="Port of the relay.")
+    security: Literal["starttls", "tls", "none"] = Field(
+        "starttls", description="`none` only for a relay on this machine."
+    )
+    ca_file: Path | None = Field(None, description="CA certificates for the relay, when not the system's.")
+    username: str = Field("", description="Login at the relay; empty for none.")
+    password_file: Path | None = Field(None, description="File with the password for the relay, mode 0600.")
+    sender: str = Field("sealdrop@localhost", description="Address in From.")
+    timeout_s: Seconds = Field(30, description="Time for one delivery.")
+    retry_floor_s: Seconds = Field(60, description="Wait before the second try; doubles with each further one.")
+    retry_ceiling_s: Seconds = Field(3600, description="Longest wait between two tries.")
+    give_up_after_s: Seconds = Field(5 * 86400, description="Age at which a notice is given up.")
+
+
+class WorkerSettings(_Section):
+    """The processes that carry out imports."""
+
+    processes: PositiveInt = Field(2, description="Worker processes.")
+    lease_s: Seconds = Field(
+        60, description="Time without a heartbeat after which another worker takes an import over."
+    )
+    poll_s: Seconds = Field(1, description="Time between two looks into the ledger when nothing nudges the worker.")
+    max_attempts: PositiveInt = Field(3, description="Tries of one import before it waits for the operator.")
+    retry_floor_s: Seconds = Field(10, description="Wait before the second try; doubles with each further one.")
+    retry_ceiling_s: Seconds = Field(600, description="Longest wait between two tries.")
+    chunk_bytes: PositiveInt = Field(16_000_000, description="Plain text that is parsed at once.")
+
+
+class WatchSettings(_Section):
+    """Looking for files that did not come through the door."""
+
+    rescan_s: Seconds = Field(
+        3,
+        description="Time between two looks into the drops; a file that is the same in two looks is complete.",
+    )
+
+
+class ResultSettings(_Section):
+    """What the sender finds in `results/`."""
+
+    max_rejects_shown: PositiveInt = Field(
+        100, description="Rejected rows listed in the report and kept in the ledger."
+    )
+    max_rejects_in_file: PositiveInt = Field(10_000, description="Rejected rows in the encrypted reject file.")
+
+
+class VaultSettings(_Section):
+    """Where the master key comes from: systemd credential `master-key`, else this file, else the environment if allowed."""
+
+    master_key_file: Path = Field(Path("master.key"), description="File with the master key, mode 0600.")
+    allow_environment: bool = Field(
+        default=False,  # visible in /proc and in container inspection (FAULTS.md K2)
+        description="Allow SEALDROP_MASTER_KEY in the environment.",
+    )
+
+
+class Settings(BaseSettings):
+    """All settings of one installation."""
+
+    model_config = SettingsConfigDict(env_prefix="SEALDROP_", env_nested_delimiter="__", extra="forbid", frozen=True)
+
+    data_dir: Path = Field(Path("sealdrop-data"), description="Spool, lake and ledger lie here.")
+    ledger_url: str = Field("", description="SQLAlchemy URL of the ledger; empty is SQLite in the data folder.")
+    door: DoorSettings = Field(default_factory=DoorSettings)
+    openpgp: OpenPgpSettings = Field(default_factory=OpenPgpSettings)
+    mail: MailSettings = Field(default_factory=MailSettings)
+    worker: WorkerSettings = Field(default_factory=WorkerSettings)
+    watch: WatchSettings = Field(default_factory=WatchSettings)
+    results: ResultSettings = Field(default_factory=ResultSettings)
+    vault: VaultSettings = Field(default_factory=VaultSettings)
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment over file over defaults; no dotenv file, no secrets folder."""
+        del dotenv_settings, file_secret_settings
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @property
+    def ledger(self) -> str:
+        """The SQLAlchemy URL of the ledger."""
+        return self.ledger_url or f"sqlite:///{self.data_dir / 'ledger.db'}"
+
+    @property
+    def spool_dir(self) -> Path:
+        """Where the customers' files lie between the door and the lake."""
+        return self.data_dir / "spool"
+
+    @property
+    def lake_dir(self) -> Path:
+        """Where the customers' data lies."""
+        return self.data_dir / "lake"
+
+
+def find_settings_file(given: Path | None) -> Path | None:
+    """The settings file to read: the given one, else the first of `DEFAULT_FILES` that exists.
+
+    Raises `SettingsInvalid` when the given file does not exist.
+    """
+    if given is not None:
+        if not given.is_file():
+            raise SettingsInvalid([f"{given}: there is no such settings file; `sealdrop init` makes one"])
+        return given
+    return next((path for path in DEFAULT_FILES if path.is_file()), None)
+
+
+def load_settings(file: Path | None) -> Settings:
+    """Read the settings from ``file`` (or defaults only) and the environment; paths come back absolute.
+
+    Raises `SettingsInvalid` with every problem at once.
+    """
+
+    class FromFile(Settings):
+        model_config = SettingsConfigDict(toml_file=file)
+
+    try:
+        settings = FromFile()
+    except ValidationError as error:
+        where = str(file) if file is not None else "settings"
+        raise SettingsInvalid(
+            [f"{where}: {'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()]
+        ) from None
+    except ValueError as error:  # TOML that does not parse
+        raise SettingsInvalid([f"{file}: {error}"]) from None
+    return _absolute(settings, file.resolve().parent if file is not None else Path.cwd())
+
+
+def _absolute(settings: Settings, folder: Path) -> Settings:
+    """Resolve relative paths of the sections against ``folder``."""
+
+    def resolved(model: BaseModel) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for name in type(model).model_fields:
+            value = getattr(model, name)
+            if isinstance(value, Path):
+                values[name] = folder / value.expanduser()
+            elif isinstance(value, BaseModel):
+                values[name] = value.model_copy(update=resolved(value))
+        return values
+
+    return settings.model_copy(update=resolved(settings))

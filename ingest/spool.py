@@ -1,0 +1,166 @@
+"""The spool: where the customers' files lie between the door and the lake.
+
+A file is in a drop, or it has been taken (renamed out of every client's reach, under its import's ID), or it is gone.
+The spool knows only bytes and names; the ledger is the truth about state. All folders lie on one file system, so that
+every move is one rename.
+
+    drops/<account>/           what the client sees; complete files only
+    drops/<account>/results/   what the client may read and never write
+    parts/<account>/           uploads in progress, one file for each open handle
+    taken/<import ID>/         ``manifest`` and ``data`` of one import
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+Taken = Literal["manifest", "data"]
+
+_NAME = re.compile(r"[A-Za-z0-9_()+@][A-Za-z0-9 ._()+@-]{0,127}")
+_IN_PROGRESS = (".filepart", ".part", ".partial", ".tmp")
+_MANIFEST = (".manifest", ".manifest.json", ".manifest.yaml", ".manifest.yml")
+
+NAME_RULE = "letters, digits, space and . _ ( ) + @ - are allowed, at most 128 of them, and the first is not a dot, a dash or a space"
+
+
+def is_allowed_name(name: str) -> bool:
+    """Whether a client may use this file name (FAULTS.md S10); `NAME_RULE` says the rule in words."""
+    return _NAME.fullmatch(name) is not None and not name.endswith((" ", "."))
+
+
+def is_manifest_name(name: str) -> bool:
+    """Whether a file of this name is a manifest (CONTRACT.md 1)."""
+    return name.lower().endswith(_MANIFEST)
+
+
+def is_in_progress_name(name: str) -> bool:
+    """Whether a client uses this name for an upload that it has not finished (CONTRACT.md 1)."""
+    return name.startswith(".") or name.lower().endswith(_IN_PROGRESS)
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make the names in ``folder`` durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class Spool:
+    """The folders under ``root``; every method is safe to repeat after a crash. Blocking: keep it off the event loop."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._drops = root / "drops"
+        self._parts = root / "parts"
+        self._taken = root / "taken"
+
+    def prepare(self) -> None:
+        """Make the folders, private to this user; drop parts that a former run left behind."""
+        for folder in (self.root, self._drops, self._parts, self._taken):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def open_account(self, account: str) -> None:
+        """Make an account's drop, its ``results`` and its place for uploads in progress."""
+        for folder in (self.drop(account), self.results(account), self._parts / account):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            fsync_folder(folder.parent)
+
+    def drop(self, account: str) -> Path:
+        """The folder that the account's clients see as ``/``."""
+        return self._drops / account
+
+    def results(self, account: str) -> Path:
+        """The folder that the account's clients see as ``/results``, read-only to them."""
+        return self._drops / account / "results"
+
+    def taken(self, import_id: str, which: Taken) -> Path:
+        """Where one file of an import lies after it was taken."""
+        return self._taken / import_id / which
+
+    @property
+    def drops(self) -> Path:
+        """The folder of all drops, one sub-folder for each account; what the watcher watches."""
+        return self._drops
+
+    def new_part(self, account: str) -> Path:
+        """A fresh path for an upload in progress; nothing is created yet."""
+        return self._parts / account / secrets.token_hex(16)
+
+    def publish(self, account: str, part: Path, name: str) -> None:
+        """Make a finished upload appear under ``name`` in the drop, durably; replaces a file that no import has taken yet.
+
+        The bytes are synced before the name exists, and the name before this returns (FAULTS.md S15). Raises
+        ``OSError`` when a sync or the rename fails; the part then stays a part.
+        """
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.replace(self.drop(account) / name)
+        fsync_folder(self.drop(account))
+
+    def files(self, account: str) -> dict[str, os.stat_result]:
+        """The complete files that wait in an account's drop, by name; follows no link."""
+        found: dict[str, os.stat_result] = {}
+        with contextlib.suppress(FileNotFoundError), os.scandir(self.drop(account)) as entries:
+            for entry in entries:
+                if (
+                    entry.is_file(follow_symlinks=False)
+                    and is_allowed_name(entry.name)
+                    and not is_in_progress_name(entry.name)
+                ):
+                    with contextlib.suppress(FileNotFoundError):
+                        found[entry.name] = entry.stat(follow_symlinks=False)
+        return found
+
+    def take(self, account: str, name: str, import_id: str, which: Taken) -> bool:
+        """Move a file out of every client's reach; ``False`` when it was neither in the drop nor taken before."""
+        target = self.taken(import_id, which)
+        if target.exists():
+            return True
+        target.parent.mkdir(mode=0o700, exist_ok=True)
+        try:
+            (self.drop(account) / name).rename(target)
+        except FileNotFoundError:
+            return False
+        fsync_folder(target.parent)
+        fsync_folder(self._taken)
+        fsync_folder(self.drop(account))
+        return True
+
+    def write_result(self, account: str, name: str, content: bytes) -> None:
+        """Put a file into the account's ``results``, durably and whole; the same name again replaces it."""
+        part = self.new_part(account)
+        part.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(self.results(account) / name)
+        fsync_folder(self.results(account))
+
+    def discard_taken(self, import_id: str) -> None:
+        """Remove the files of an import that is over; nothing happens when they are gone."""
+        folder = self._taken / import_id
+        for which in ("manifest", "data"):
+            (folder / which).unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            folder.rmdir()
+
+    @contextlib.contextmanager
+    def locked(self, account: str) -> Iterator[None]:
+        """Only one process at a time collects from an account's drop; the lock ends with the process that holds it."""
+        path = self._parts / f".{account}.lock"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,1 @@
+"""Keys and ciphers: the only rooms that see secret bytes."""
