@@ -21,8 +21,8 @@ class RejectedRow:
 class Report:
     """The facts about one import.
 
-    Times are aware UTC; ``seconds`` maps a step to the time it took; ``rejects`` holds only the first rows, ``rows_rejected``
-    counts all; ``sha256`` and ``bytes_encrypted`` are of the file as it was uploaded.
+    Times are aware UTC; ``seconds`` maps a step to the time it took; ``rejects`` holds only the first
+    rows, ``rows_rejected`` counts all; ``sha256`` and ``bytes_encrypted`` are of the file as it was uploaded.
     """
 
     id: str

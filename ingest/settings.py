@@ -118,7 +118,7 @@ class ResultSettings(_Section):
 
 
 class VaultSettings(_Section):
-    """Where the master key comes from: systemd credential `master-key`, else this file, else the environment if allowed."""
+    """Source of the master key: systemd credential `master-key`, else this file, else the environment."""
 
     master_key_file: Path = Field(Path("master.key"), description="File with the master key, mode 0600.")
     allow_environment: bool = Field(

@@ -27,7 +27,10 @@ _NAME = re.compile(r"[A-Za-z0-9_()+@][A-Za-z0-9 ._()+@-]{0,127}")
 _IN_PROGRESS = (".filepart", ".part", ".partial", ".tmp")
 _MANIFEST = (".manifest", ".manifest.json", ".manifest.yaml", ".manifest.yml")
 
-NAME_RULE = "letters, digits, space and . _ ( ) + @ - are allowed, at most 128 of them, and the first is not a dot, a dash or a space"
+NAME_RULE = (
+    "letters, digits, space and . _ ( ) + @ - are allowed, at most 128 of them, "
+    "and the first is not a dot, a dash or a space"
+)
 
 
 def is_allowed_name(name: str) -> bool:
@@ -55,7 +58,7 @@ def fsync_folder(folder: Path) -> None:
 
 
 class Spool:
-    """The folders under ``root``; every method is safe to repeat after a crash. Blocking: keep it off the event loop."""
+    """The folders under ``root``; methods are safe to repeat after a crash and block: not for the event loop."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -96,7 +99,7 @@ class Spool:
         return self._parts / account / secrets.token_hex(16)
 
     def publish(self, account: str, part: Path, name: str) -> None:
-        """Make a finished upload appear under ``name`` in the drop, durably; replaces a file that no import has taken yet.
+        """Make a finished upload appear under ``name``, durably; replaces a file that no import has taken yet.
 
         The bytes are synced before the name exists, and the name before this returns (FAULTS.md S15). Raises
         ``OSError`` when a sync or the rename fails; the part then stays a part.

@@ -92,8 +92,8 @@ class Corrupt(KeystoreError):
 
     code = "pgp.corrupt"
     PUBLIC: ClassVar[str] = (
-        "The encrypted file could not be decrypted without errors: it is damaged, or it was not made by a program that follows the "
-        "OpenPGP standard. Nothing was stored. Encrypt the file again and send it again."
+        "The encrypted file could not be decrypted without errors: it is damaged, or it was not made by a program "
+        "that follows the OpenPGP standard. Nothing was stored. Encrypt the file again and send it again."
     )
 
     def __init__(self, *, detail: str) -> None:
