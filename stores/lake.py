@@ -1,0 +1,201 @@
+"""The lake: the customers' data, per account one Delta table of events and one of profile updates.
+
+    <root>/<account>/events/      one row for each event
+    <root>/<account>/profiles/    one row for each update of a profile; reading folds the updates of one user
+
+Rules:
+
+- An import's rows appear together or not at all, once, whatever crashes in between (CONTRACT.md 4).
+- When `Lake.append` returns, its rows survive a loss of power (FAULTS.md W10).
+- The library runs threads that do not survive ``fork``: a process that imported this module is never forked; start
+  other processes with ``spawn``.
+
+Diagnostics: `StoreUnavailable` is worth another try, `StoreConflict` is worth one after reading `Lake.registry` again,
+`StoreDamaged` needs a person. Their ``detail`` names the operation and the library's words, never a value of a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from manifests.types import SYSTEM_COLUMNS, USER_COLUMNS, DataType, ImportType
+from stores.columns import POLARS, fixed_columns, mismatch, properties_of
+from stores.datafile import DataFile
+from stores.durable import Sync, make_folders, sync_path
+from stores.errors import StoreConflict
+from stores.recovery import recover_table
+from stores.seam import unavailable
+from stores.table import Table
+
+_FOLDERS = {ImportType.EVENT: "events", ImportType.PROFILE: "profiles"}
+_OF_THE_LAKE = ("_import", "_sequence", "_received_at")  # `_row` comes with the frames
+
+
+class Lake:
+    """The lake below ``root``. Blocks, so not for an event loop; any number of processes may share one lake.
+
+    ``sync`` makes a file or a folder durable; only tests give another one.
+    """
+
+    def __init__(self, root: Path, *, sync: Sync = sync_path) -> None:
+        self._root = root
+        self._sync = sync
+
+    def folder(self, account: str, kind: ImportType) -> Path:
+        """Where the Delta table lies, for other engines to read; it need not exist yet."""
+        return self._root / account / _FOLDERS[kind]
+
+    def registry(self, account: str, kind: ImportType) -> dict[str, DataType]:
+        """The account's properties and their types, in column order; empty when nothing was stored yet.
+
+        Raises `StoreUnavailable`, `StoreDamaged`.
+        """
+        table = self._table(account, kind).open()
+        return properties_of(table.schema(), kind) if table is not None else {}
+
+    def stored(self, account: str, kind: ImportType, import_id: str) -> int | None:
+        """The number of rows that this import committed, ``None`` when it never did.
+
+        Makes the commit durable before it answers: its writer may have died between the two. An ID is known for 90
+        days. Raises `StoreUnavailable`, `StoreDamaged`.
+        """
+        return _stored(self._table(account, kind), import_id)
+
+    def append(
+        self,
+        account: str,
+        kind: ImportType,
+        import_id: str,
+        *,
+        sequence: int,
+        received_at: datetime,
+        properties: Mapping[str, DataType],
+        frames: Iterator[pl.DataFrame],
+    ) -> int:
+        """Store an import's rows in one commit and return their number; durable when this returns.
+
+        ``frames`` have the columns `_row`, the user columns, for events ``evtName`` and ``ts``, and exactly the
+        ``properties``, in any order, of the types in `stores.columns.POLARS`; each becomes a row group, so some ten
+        thousand rows each are good. ``received_at`` is aware. Who made ``frames`` closes it.
+
+        Idempotent: when the ID is committed already, draws nothing from ``frames`` and returns the rows stored then;
+        of several callers with one ID at once, one commits and the others return the same. An exception of
+        ``frames`` passes out as it is: nothing is committed and no data file stays. No row at all is no commit:
+        returns 0, and `stored` keeps saying ``None``.
+
+        Raises `StoreConflict` when a property's column has another type or another letter case, `StoreUnavailable`
+        when the disk or the library refuses (whether the rows were committed is then for `stored` to say),
+        `StoreDamaged` when the table's log cannot be read, and ``ValueError`` for a frame with other columns.
+        """
+        where = self._table(account, kind)
+        if (rows := _stored(where, import_id)) is not None:
+            return rows
+        where.missing(where.open(), properties)
+        with unavailable("make a table's folder"):
+            make_folders(where.folder, below=self._root, sync=self._sync)
+        columns = {**fixed_columns(kind), **properties}
+        arriving = {name: type_ for name, type_ in columns.items() if name not in _OF_THE_LAKE}
+        added = (
+            pl.lit(import_id, pl.String).alias("_import"),
+            pl.lit(sequence, pl.Int64).alias("_sequence"),
+            pl.lit(received_at.astimezone(UTC), pl.Datetime("us", "UTC")).alias("_received_at"),
+        )
+        with DataFile(where.folder, columns) as file:
+            for frame in frames:
+                if wrong := mismatch(frame, arriving):
+                    raise ValueError(f"a frame does not fit: {wrong}")
+                file.write(frame.with_columns(added))
+            if not file.rows:
+                return 0
+            add = file.finish(self._sync)
+            file.keep()  # a commit that fails may have happened: better an unused file than a missing one
+            try:
+                version = where.commit(add, import_id, properties)
+            except StoreConflict:
+                file.release()
+                raise
+            if version is None:
+                file.release()
+                return _stored(where, import_id) or 0
+        where.checkpoint(version)
+        return file.rows
+
+    def events(
+        self,
+        account: str,
+        *,
+        name: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int | None = None,
+    ) -> pl.DataFrame:
+        """The account's events with all columns of the table, newest first: by ``ts``, then `_sequence`, then `_row`.
+
+        ``since`` belongs to the range, ``until`` does not; both are aware. ``limit`` leaves the newest. No table yet:
+        a frame without rows and with the fixed columns. Raises `StoreUnavailable`, `StoreDamaged`.
+        """
+        table = self._table(account, ImportType.EVENT).open()
+        if table is None:
+            return pl.DataFrame(schema={c: POLARS[t] for c, t in fixed_columns(ImportType.EVENT).items()})
+        with unavailable("read events"):
+            rows = pl.scan_delta(table)
+            if name is not None:
+                rows = rows.filter(pl.col("evtName") == name)
+            if since is not None:
+                rows = rows.filter(pl.col("ts") >= since.astimezone(UTC))
+            if until is not None:
+                rows = rows.filter(pl.col("ts") < until.astimezone(UTC))
+            rows = rows.sort("ts", "_sequence", "_row", descending=True)
+            return (rows.head(limit) if limit is not None else rows).collect()
+
+    def profile(self, account: str, column: str, value: str) -> dict[str, Any] | None:
+        """The properties of the user that ``column`` names, folded from all updates; ``None`` for an unknown user.
+
+        Updates count in the order of `_sequence`, then `_row`: of each property, and of the user columns, the last
+        value that is not null. What never had a value is left out. Dates are aware, in UTC. Raises ``ValueError``
+        when ``column`` is not one of `manifests.types.USER_COLUMNS`; `StoreUnavailable`, `StoreDamaged`.
+        """
+        if column not in USER_COLUMNS:
+            raise ValueError(f"no column {column} names a user")
+        table = self._table(account, ImportType.PROFILE).open()
+        if table is None:
+            return None
+        with unavailable("read a profile"):
+            updates = pl.scan_delta(table).filter(pl.col(column) == value).sort("_sequence", "_row")
+            last = pl.exclude(SYSTEM_COLUMNS).drop_nulls().last()
+            folded = updates.select(last).collect().row(0, named=True)
+        return {name: kept for name, kept in folded.items() if kept is not None} or None
+
+    def recover(self) -> list[str]:
+        """Set aside what a loss of power tore at the end of a table's log; returns what it set aside, one line each.
+
+        For the start of the service, before any import runs; see `stores.recovery`. Nothing is deleted. Raises
+        `StoreDamaged` when a table cannot be read even so, `StoreUnavailable` when the disk refuses.
+        """
+        with unavailable("look for torn logs"):
+            tables = sorted(
+                folder
+                for name in _FOLDERS.values()
+                for folder in self._root.glob(f"*/{name}")
+                if (folder / "_delta_log").is_dir()
+            )
+        return [line for folder in tables for line in recover_table(folder, self._sync)]
+
+    def _table(self, account: str, kind: ImportType) -> Table:
+        return Table(self.folder(account, kind), kind, self._sync)
+
+
+def _stored(where: Table, import_id: str) -> int | None:
+    table = where.open()
+    if table is None or table.transaction_version(import_id) is None:
+        return None
+    where.settle(table.version())
+    with unavailable("count an import's rows"):
+        # counted, not remembered: what a commit says about itself goes with its log entry
+        rows = pl.scan_delta(table).filter(pl.col("_import") == import_id).select(pl.len())
+        return int(rows.collect().item())
