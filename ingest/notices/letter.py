@@ -1,0 +1,204 @@
+"""What a notice says, before it is text or HTML: both are written from the same `Letter`, so they cannot differ.
+
+Everything in a letter is safe to show (`ingest.notices.display`), but not escaped. A letter never holds a value of a
+row: a report has none.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from ingest.notices.display import counted, header_text, moment, shown, time_between
+from ingest.notices.notice import Notice, Stage
+from ingest.results import report_name
+
+MOST_REJECTS = 10
+_MOST_MESSAGE_LINES = 40
+_MOST_LINE_CHARACTERS = 600
+_MOST_PATH_CHARACTERS = 255
+_KINDS = {"event": "events", "profile": "profiles"}
+
+
+class Tone(StrEnum):
+    """How good the news is; decides the colour."""
+
+    NEUTRAL = "neutral"
+    GOOD = "good"
+    MIXED = "mixed"
+    BAD = "bad"
+
+
+@dataclass(frozen=True)
+class Reject:
+    """One line of the table of rejected rows."""
+
+    row: str
+    column: str
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Letter:
+    """The parts of a mail in their order; an empty part is left out.
+
+    ``problem`` has one paragraph each; a paragraph that starts with ``- `` is an item of a list. ``more`` is the line
+    below the rejected rows, ``files`` are labelled paths in the sender's SFTP home.
+    """
+
+    subject: str
+    label: str
+    tone: Tone
+    title: str
+    lead: str
+    problem: tuple[str, ...]
+    remedy: str
+    facts: tuple[tuple[str, str], ...]
+    rejects: tuple[Reject, ...]
+    more: str
+    files: tuple[tuple[str, str], ...]
+    note: str
+
+
+def write_letter(notice: Notice) -> Letter:
+    """What the notice says; pure, the same for the same notice. Raises ``KeyError`` when the report lacks a key."""
+    report = notice.report
+    subject, label, tone, title, lead = _HEADINGS[notice.stage](report)
+    failed, over = notice.stage is Stage.FAILED, notice.stage is not Stage.PICKED_UP
+    return Letter(
+        subject=subject,
+        label=label,
+        tone=tone,
+        title=title,
+        lead=lead,
+        problem=_problem(report["message"]) if failed and report["message"] else (),
+        remedy=shown(report["remedy"], _MOST_LINE_CHARACTERS) if failed and report["remedy"] else "",
+        facts=_facts(report, failed=failed, over=over),
+        rejects=_rejects(report) if over else (),
+        more=_more(report) if over else "",
+        files=_files(report) if over else (),
+        note=shown(notice.note, _MOST_LINE_CHARACTERS) if notice.note else "",
+    )
+
+
+_Heading = tuple[str, str, Tone, str, str]  # subject, label, tone, title, lead
+
+
+def _picked_up(report: dict[str, Any]) -> _Heading:
+    return (
+        f"Picked up: {header_text(report['manifest'])}",
+        "Picked up",
+        Tone.NEUTRAL,
+        "Your file is here, and its import has started",
+        "There is nothing for you to do. Another mail tells you how it ended.",
+    )
+
+
+def _succeeded(report: dict[str, Any]) -> _Heading:
+    name, stored, rejected = header_text(report["manifest"]), report["rows_stored"], report["rows_rejected"]
+    if not rejected:
+        rows = f"all {counted(stored, 'row')} stored" if stored > 1 else f"{counted(stored, 'row')} stored"
+        title = f"{rows[0].upper()}{rows[1:]}"
+        lead = "Every row of the file arrived." if stored else "The file was read to its end; there was no row in it."
+        return f"Imported: {name} - {rows}", "Imported", Tone.GOOD, title, lead
+    lead = "Rejected rows were not stored. Correct them and send only these again, with a manifest of their own."
+    if not stored:
+        rows = f"no row stored, {rejected:,} rejected"
+        return f"Imported: {name} - {rows}", "Nothing stored", Tone.BAD, f"No row stored, {rejected:,} rejected", lead
+    rows = f"{counted(stored, 'row')} stored, {rejected:,} rejected"
+    return f"Imported: {name} - {rows}", "Imported in part", Tone.MIXED, rows, lead
+
+
+def _failed(report: dict[str, Any]) -> _Heading:
+    name = header_text(report["manifest"])
+    brief = _brief(report["message"] or "")
+    return (
+        f"Import failed: {name} - {brief}" if brief else f"Import failed: {name}",
+        "Import failed",
+        Tone.BAD,
+        "Nothing was stored",
+        "This import failed, and no row of the file was kept.",
+    )
+
+
+_HEADINGS = {Stage.PICKED_UP: _picked_up, Stage.SUCCEEDED: _succeeded, Stage.FAILED: _failed}
+
+
+def _brief(message: str) -> str:
+    """The first clause of a message, for the subject: its quotes are ours and stay, all else as in a name."""
+    clause = re.split(r"[.;:,](?:\s|$)", message.strip().partition("\n")[0], maxsplit=1)[0]
+    words, brief = clause.split(), ""
+    if words and words[0].istitle():  # a plain word, not a name like OpenPGP
+        words[0] = words[0].lower()
+    for word in words:
+        safe = '"'.join(header_text(part) for part in word.split('"'))
+        if len(brief) + len(safe) > 64:
+            return f"{brief.rstrip()}..."
+        brief += f"{safe} " if safe else ""
+    return brief.rstrip()
+
+
+def _problem(message: str) -> tuple[str, ...]:
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    paragraphs = [shown(line, _MOST_LINE_CHARACTERS) for line in lines[:_MOST_MESSAGE_LINES]]
+    if len(lines) > _MOST_MESSAGE_LINES:
+        paragraphs.append(f"and {len(lines) - _MOST_MESSAGE_LINES:,} more: see the report")
+    return tuple(paragraphs)
+
+
+def _facts(report: dict[str, Any], *, failed: bool, over: bool) -> tuple[tuple[str, str], ...]:
+    facts: list[tuple[str, str | None]] = [
+        ("Manifest", shown(report["manifest"])),
+        ("Data file", shown(report["data_file"]) if report["data_file"] else None),
+        ("Content", _KINDS.get(report["type"] or "")),
+        ("Account", shown(report["account"])),
+        ("Import ID", shown(report["id"])),
+        ("Received", moment(report["received_at"])),
+    ]
+    if failed:
+        facts += [
+            ("Code", shown(report["code"]) if report["code"] else None),
+            ("Column", shown(report["column"]) if report["column"] else None),
+        ]
+    if over:
+        counts = ("rows_read", "rows_stored", "rows_rejected")
+        facts += [
+            (key.replace("_", " ").capitalize(), f"{report[key]:,}")
+            for key in counts
+            if report["rows_read"] or not failed
+        ]
+        if report["finished_at"]:
+            facts.append(("Time taken", time_between(report["received_at"], report["finished_at"])))
+    return tuple((label, value) for label, value in facts if value)
+
+
+def _rejects(report: dict[str, Any]) -> tuple[Reject, ...]:
+    return tuple(
+        Reject(str(row["row"]), shown(row["column"] or "-"), str(row["code"]), shown(row["reason"], 200))
+        for row in report["rejects"][:MOST_REJECTS]
+    )
+
+
+def _more(report: dict[str, Any]) -> str:
+    further = report["rows_rejected"] - min(len(report["rejects"]), MOST_REJECTS)
+    return f"and {further:,} more: see {(_reject_path(report) or _report_path(report))}" if further > 0 else ""
+
+
+def _files(report: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    rejects = _reject_path(report)
+    files = [("Report (JSON)", _report_path(report))]
+    if rejects:
+        files.append(("Rejected rows, encrypted to the key pair that the file came with", rejects))
+    return tuple(files)
+
+
+def _report_path(report: dict[str, Any]) -> str:
+    return f"results/{report_name(report['manifest'], report['id'])}"
+
+
+def _reject_path(report: dict[str, Any]) -> str | None:
+    name = report["reject_file"]
+    return f"results/{shown(name, _MOST_PATH_CHARACTERS)}" if name else None

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from ingest.notices.display import time_between
+from ingest.notices.letter import MOST_REJECTS, Tone, write_letter
+from ingest.notices.notice import Stage
+from tests.notices.samples import ID, RECEIVED, notice, rejects
+
+
+def test_picked_up_promises_another_mail() -> None:
+    letter = write_letter(notice(Stage.PICKED_UP, state="running", finished_at=None))
+    assert letter.subject == "Picked up: users.manifest"
+    assert "Another mail" in letter.lead
+    assert not letter.files
+
+
+@pytest.mark.parametrize(
+    ("read", "stored", "rejected", "ending", "tone"),
+    [
+        (1000, 1000, 0, "all 1,000 rows stored", Tone.GOOD),
+        (1, 1, 0, "1 row stored", Tone.GOOD),
+        (0, 0, 0, "0 rows stored", Tone.GOOD),
+        (1000, 998, 2, "998 rows stored, 2 rejected", Tone.MIXED),
+        (3, 0, 3, "no row stored, 3 rejected", Tone.BAD),
+    ],
+)
+def test_subject_of_success_counts_rows(read: int, stored: int, rejected: int, ending: str, tone: Tone) -> None:
+    letter = write_letter(notice(rows_read=read, rows_stored=stored, rows_rejected=rejected, rejects=rejects(rejected)))
+    assert letter.subject == f"Imported: users.manifest - {ending}"
+    assert letter.tone is tone
+
+
+def test_success_without_rejects_says_that_every_row_arrived() -> None:
+    assert write_letter(notice(rows_read=5, rows_stored=5)).lead == "Every row of the file arrived."
+
+
+def test_failure_names_column_code_reason_and_remedy() -> None:
+    letter = write_letter(
+        notice(
+            Stage.FAILED,
+            state="failed",
+            code="data.header",
+            column="price",
+            message='The column "price" is missing; the closest is "prise".',
+            remedy="Correct the header.",
+        )
+    )
+    assert letter.subject == 'Import failed: users.manifest - the column "price" is missing'
+    assert letter.title == "Nothing was stored"
+    assert letter.problem == ('The column "price" is missing; the closest is "prise".',)
+    assert letter.remedy == "Correct the header."
+    assert ("Code", "data.header") in letter.facts
+    assert ("Column", "price") in letter.facts
+
+
+def test_problems_of_a_manifest_are_a_list() -> None:
+    letter = write_letter(
+        notice(
+            Stage.FAILED, state="failed", data_file=None, type=None, message="The manifest has 2 problems:\n- a\n- b"
+        )
+    )
+    assert letter.subject == "Import failed: users.manifest - the manifest has 2 problems"
+    assert letter.problem == ("The manifest has 2 problems:", "- a", "- b")
+
+
+def test_many_problems_are_cut_with_their_number() -> None:
+    message = "\n".join(["The manifest has 500 problems:", *(f"- problem {n}" for n in range(500))])
+    letter = write_letter(notice(Stage.FAILED, state="failed", message=message))
+    assert len(letter.problem) == 41
+    assert letter.problem[-1] == "and 461 more: see the report"
+
+
+@pytest.mark.parametrize(
+    ("message", "brief"),
+    [
+        ("OpenPGP armor is cut, so nothing was read.", "OpenPGP armor is cut"),
+        ("A quote in row 7 is never closed.", "a quote in row 7 is never closed"),
+        ("many long words " * 20, "many long words many long words many long words many long words..."),
+    ],
+)
+def test_subject_of_failure_has_the_first_clause(message: str, brief: str) -> None:
+    letter = write_letter(notice(Stage.FAILED, state="failed", message=message))
+    assert letter.subject == f"Import failed: users.manifest - {brief}"
+
+
+def test_failure_without_message_has_a_subject() -> None:
+    assert write_letter(notice(Stage.FAILED, state="failed")).subject == "Import failed: users.manifest"
+
+
+def test_rejected_rows_are_cut_and_the_rest_is_pointed_to() -> None:
+    name = f"users.manifest.{ID}.rejects.csv.asc"
+    letter = write_letter(
+        notice(rows_read=9000, rows_stored=1000, rows_rejected=8000, rejects=rejects(100), reject_file=name)
+    )
+    assert len(letter.rejects) == MOST_REJECTS
+    assert letter.more == f"and 7,990 more: see results/{name}"
+    assert f"results/{name}" in dict(letter.files).values()
+
+
+def test_rejected_rows_point_to_the_report_when_there_is_no_reject_file() -> None:
+    letter = write_letter(notice(rows_read=50, rows_stored=20, rows_rejected=30, rejects=rejects(30)))
+    assert letter.more == f"and 20 more: see results/users.manifest.{ID}.json"
+
+
+def test_all_rejected_rows_shown_leave_no_more() -> None:
+    assert write_letter(notice(rows_read=12, rows_stored=2, rows_rejected=10, rejects=rejects(10))).more == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (-1, "0 seconds"),
+        (0.04, "0 seconds"),
+        (0.44, "0.4 seconds"),
+        (1, "1 second"),
+        (2.4, "2.4 seconds"),
+        (59.96, "1 minute"),
+        (61, "1 minute 1 second"),
+        (192.4, "3 minutes 12 seconds"),
+        (3599.9, "1 hour"),
+        (3840, "1 hour 4 minutes"),
+    ],
+)
+def test_time_taken_is_in_words(seconds: float, words: str) -> None:
+    assert time_between(RECEIVED.isoformat(), (RECEIVED + timedelta(seconds=seconds)).isoformat()) == words
