@@ -17,6 +17,7 @@ import fcntl
 import os
 import re
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -24,6 +25,7 @@ from typing import Literal
 Taken = Literal["manifest", "data"]
 
 _NAME = re.compile(r"[A-Za-z0-9_()+@][A-Za-z0-9 ._()+@-]{0,127}")
+_RESULT_NAME = re.compile(r"[A-Za-z0-9_()+@][A-Za-z0-9 ._()+@-]{0,254}")
 _IN_PROGRESS = (".filepart", ".part", ".partial", ".tmp")
 _MANIFEST = (".manifest", ".manifest.json", ".manifest.yaml", ".manifest.yml")
 
@@ -36,6 +38,11 @@ NAME_RULE = (
 def is_allowed_name(name: str) -> bool:
     """Whether a client may use this file name (FAULTS.md S10); `NAME_RULE` says the rule in words."""
     return _NAME.fullmatch(name) is not None and not name.endswith((" ", "."))
+
+
+def is_result_name(name: str) -> bool:
+    """Whether a result may have this name: that of a manifest with an ID and endings after it, at most 255 bytes."""
+    return _RESULT_NAME.fullmatch(name) is not None
 
 
 def is_manifest_name(name: str) -> bool:
@@ -67,7 +74,7 @@ class Spool:
         self._taken = root / "taken"
 
     def prepare(self) -> None:
-        """Make the folders, private to this user; drop parts that a former run left behind."""
+        """Make the folders, private to this user."""
         for folder in (self.root, self._drops, self._parts, self._taken):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -107,6 +114,33 @@ class Spool:
         with part.open("rb") as file:
             os.fsync(file.fileno())
         part.replace(self.drop(account) / name)
+        fsync_folder(self.drop(account))
+
+    def sweep_parts(self, *, older_than_s: float) -> int:
+        """Remove uploads that a killed process left behind: nothing was written to them for so long. Tells how many."""
+        swept = 0
+        newest = time.time() - older_than_s
+        for part in self._parts.glob("*/*"):
+            with contextlib.suppress(FileNotFoundError):
+                if part.stat(follow_symlinks=False).st_mtime < newest:
+                    part.unlink()
+                    swept += 1
+        return swept
+
+    def rename(self, account: str, old: str, new: str, *, replace: bool) -> None:
+        """Give a file in an account's drop another name, durably; no collector sees it under both.
+
+        Raises ``FileNotFoundError`` when there is no ``old``, ``FileExistsError`` when there is a ``new`` and
+        ``replace`` is false.
+        """
+        source, target = self.drop(account) / old, self.drop(account) / new
+        with self.locked(account):
+            if replace:
+                source.rename(target)
+            else:
+                # a link refuses to overwrite in one step, where a look and then a rename would race (FAULTS.md S12)
+                os.link(source, target, follow_symlinks=False)
+                source.unlink()
         fsync_folder(self.drop(account))
 
     def files(self, account: str) -> dict[str, os.stat_result]:
