@@ -48,7 +48,7 @@ class DoorSettings(_Section):
     login_timeout_s: Seconds = Field(30, description="Time for a client to authenticate.")
     idle_timeout_s: Seconds = Field(900, description="Time without a request after which a session ends.")
     max_connections: PositiveInt = Field(200, description="Open connections at once, all clients together.")
-    max_connections_per_source: PositiveInt = Field(50, description="Open connections at once from one address.")
+    max_connections_per_source: PositiveInt = Field(20, description="Open connections at once from one address.")
     max_unauthenticated: PositiveInt = Field(50, description="Connections at once that have not logged in yet.")
     max_auth_attempts: PositiveInt = Field(6, description="Keys that one connection may try.")
     max_handles: PositiveInt = Field(32, description="Open files and folders at once in one session.")
@@ -202,7 +202,9 @@ def load_settings(file: Path | None) -> Settings:
         ) from None
     except ValueError as error:  # TOML that does not parse
         raise SettingsInvalid([f"{file}: {error}"]) from None
-    return _absolute(settings, file.resolve().parent if file is not None else Path.cwd())
+    # a plain `Settings`, which a spawned process can be given
+    loaded = Settings.model_construct(**{name: getattr(settings, name) for name in Settings.model_fields})
+    return _absolute(loaded, file.resolve().parent if file is not None else Path.cwd())
 
 
 def _absolute(settings: Settings, folder: Path) -> Settings:

@@ -1,0 +1,61 @@
+"""What can go wrong in the flow itself; the other packages own their errors.
+
+`ingest.outcomes` says what happens after each of them.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class IngestError(Exception):
+    """Base of this package's errors; only its leaves are raised."""
+
+    code: ClassVar[str]
+
+    def __init__(self, public: str, *, detail: str = "") -> None:
+        super().__init__(public)
+        self.public = public
+        self.detail = detail
+
+
+class FileMissing(IngestError):
+    """The data file of an import is not there any more."""
+
+    code = "manifest.file_missing"
+
+
+class SizeMismatch(IngestError):
+    """The encrypted file has another size than the manifest says."""
+
+    code = "manifest.size_mismatch"
+
+
+class ChecksumMismatch(IngestError):
+    """The encrypted file has another SHA-256 than the manifest says."""
+
+    code = "manifest.sha256_mismatch"
+
+
+class WorkerLost(IngestError):
+    """Workers died of this import as often as tries are allowed."""
+
+    code = "worker.lost"
+
+
+class LedgerUnavailable(IngestError):
+    """The ledger cannot be read or written now; another try may work."""
+
+    code = "ledger.unavailable"
+
+
+class LeaseLost(Exception):
+    """Another worker has taken the import over; what this one did must not be settled."""
+
+
+class LimitReached(Exception):
+    """An account has as many keys of a kind as it may have; the text says the limit and the remedy."""
+
+
+class AlreadyThere(Exception):
+    """What was to be added is there already; the text names it."""

@@ -1,0 +1,1 @@
+"""The ledger: the SQL database with everything but the customers' data."""

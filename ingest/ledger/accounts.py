@@ -1,0 +1,129 @@
+"""Accounts in the ledger, with their contacts and SSH keys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, RowMapping, insert, select
+from sqlalchemy.exc import IntegrityError
+
+from ingest.errors import AlreadyThere, LimitReached
+from ingest.ledger import audit
+from ingest.ledger.database import Database
+from ingest.ledger.tables import MAX_SSH_KEYS, accounts, contacts, ssh_keys
+
+
+@dataclass(frozen=True, slots=True)
+class SshKey:
+    """A public key by which an account's clients log in; ``public_key`` is one OpenSSH line without comment."""
+
+    fingerprint: str
+    public_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A customer, as the ledger knows it."""
+
+    id: str
+    state: str
+    require_encryption: bool
+    allow_reserved_events: bool
+    allowed_domains: tuple[str, ...]
+    contacts: tuple[str, ...]
+    ssh_keys: tuple[SshKey, ...]
+    created_at: datetime
+
+
+class Accounts:
+    """Adds and reads accounts."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(
+        self,
+        account: str,
+        *,
+        now: datetime,
+        actor: str,
+        contact_addresses: Sequence[str] = (),
+        allowed_domains: Sequence[str] = (),
+        ssh_public_keys: Sequence[SshKey] = (),
+        require_encryption: bool = True,
+    ) -> None:
+        """Add an account with all that is given, or nothing.
+
+        Raises `AlreadyThere` for the account's name or a key that is listed already (here or for another account),
+        `LimitReached` for too many SSH keys.
+        """
+        with self._database.write() as connection:
+            if connection.scalar(select(accounts.c.id).where(accounts.c.id == account)) is not None:
+                raise AlreadyThere(
+                    f"There is an account {account} already; `sealdrop account show {account}` shows it."
+                )
+            connection.execute(
+                insert(accounts).values(
+                    id=account,
+                    state="active",
+                    require_encryption=require_encryption,
+                    allow_reserved_events=False,
+                    allowed_domains=sorted({domain.lower() for domain in allowed_domains}),
+                    created_at=now,
+                )
+            )
+            for address in dict.fromkeys(contact_addresses):
+                connection.execute(insert(contacts).values(account=account, address=address))
+            for key in ssh_public_keys:
+                _add_ssh_key(connection, account, key, now)
+            audit.record(connection, at=now, actor=actor, action="account.add", subject=account, account=account)
+
+    def get(self, account: str) -> Account | None:
+        """The account, or ``None`` when there is none of this name."""
+        with self._database.read() as connection:
+            row = connection.execute(select(accounts).where(accounts.c.id == account)).mappings().one_or_none()
+            return None if row is None else _account(connection, row)
+
+    def all(self) -> list[Account]:
+        """Every account, by name."""
+        with self._database.read() as connection:
+            rows = connection.execute(select(accounts).order_by(accounts.c.id)).mappings().all()
+            return [_account(connection, row) for row in rows]
+
+
+def _add_ssh_key(connection: Connection, account: str, key: SshKey, now: datetime) -> None:
+    used = set(connection.scalars(select(ssh_keys.c.slot).where(ssh_keys.c.account == account)))
+    free = next((slot for slot in range(1, MAX_SSH_KEYS + 1) if slot not in used), None)
+    if free is None:
+        raise LimitReached(f"The account {account} has {MAX_SSH_KEYS} SSH keys, which is the limit: remove one first.")
+    try:
+        connection.execute(
+            insert(ssh_keys).values(
+                account=account, slot=free, fingerprint=key.fingerprint, public_key=key.public_key, created_at=now
+            )
+        )
+    except IntegrityError:
+        raise AlreadyThere(f"The SSH key {key.fingerprint} is listed already: a key belongs to one account.") from None
+
+
+def _account(connection: Connection, row: RowMapping) -> Account:
+    addresses = connection.scalars(
+        select(contacts.c.address).where(contacts.c.account == row["id"]).order_by(contacts.c.address)
+    )
+    keys = connection.execute(
+        select(ssh_keys.c.fingerprint, ssh_keys.c.public_key)
+        .where(ssh_keys.c.account == row["id"])
+        .order_by(ssh_keys.c.slot)
+    )
+    return Account(
+        id=row["id"],
+        state=row["state"],
+        require_encryption=row["require_encryption"],
+        allow_reserved_events=row["allow_reserved_events"],
+        allowed_domains=tuple(row["allowed_domains"]),
+        contacts=tuple(addresses),
+        ssh_keys=tuple(SshKey(key.fingerprint, key.public_key) for key in keys),
+        created_at=row["created_at"],
+    )

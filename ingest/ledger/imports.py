@@ -1,0 +1,136 @@
+"""Imports in the ledger: received, made ready, looked up. Workers take them from `ingest.ledger.queue`."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import RowMapping, insert, select, update
+
+from ingest.ledger.database import Database
+from ingest.ledger.states import State, before
+from ingest.ledger.tables import imports
+from ingest.report import RejectedRow, Report
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """An import whose files are still being taken."""
+
+    id: str
+    account: str
+    manifest: str
+    data_file: str | None
+
+
+def new_import_id(now: datetime) -> str:
+    """A new ID that sorts by time of receipt: ``20261122t081500-`` and 12 random hexadecimal digits."""
+    return f"{now.astimezone(UTC):%Y%m%dt%H%M%S}-{secrets.token_hex(6)}"
+
+
+class Imports:
+    """Records and reads imports."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def receive(self, account: str, manifest: str, data_file: str | None, now: datetime) -> str:
+        """Record that an import was received, and return its ID; its files are taken after this."""
+        import_id = new_import_id(now)
+        with self._database.write() as connection:
+            connection.execute(
+                insert(imports).values(
+                    id=import_id,
+                    account=account,
+                    manifest=manifest,
+                    data_file=data_file,
+                    state=State.RECEIVED,
+                    received_at=now,
+                )
+            )
+        return import_id
+
+    def received(self) -> list[Received]:
+        """The imports whose files were not all taken when a process ended."""
+        wanted = select(imports).where(imports.c.state == State.RECEIVED).order_by(imports.c.sequence)
+        with self._database.read() as connection:
+            return [Received(row.id, row.account, row.manifest, row.data_file) for row in connection.execute(wanted)]
+
+    def ready(self, import_id: str) -> None:
+        """The import's files are taken: a worker may have it. Nothing happens the second time."""
+        with self._database.write() as connection:
+            connection.execute(
+                update(imports)
+                .where(imports.c.id == import_id, imports.c.state.in_(before(State.READY)))
+                .values(state=State.READY)
+            )
+
+    def get(self, import_id: str) -> Report | None:
+        """The facts about one import; ``None`` when there is none of this ID."""
+        with self._database.read() as connection:
+            row = connection.execute(select(imports).where(imports.c.id == import_id)).mappings().one_or_none()
+        return None if row is None else report_of(row)
+
+    def newest(self, *, account: str | None = None, limit: int = 50) -> list[Report]:
+        """The last imports received, newest first."""
+        wanted = select(imports).order_by(imports.c.sequence.desc()).limit(limit)
+        if account is not None:
+            wanted = wanted.where(imports.c.account == account)
+        with self._database.read() as connection:
+            return [report_of(row) for row in connection.execute(wanted).mappings()]
+
+
+def report_of(row: RowMapping) -> Report:
+    """The report that a row of the ledger holds."""
+    return Report(
+        id=row["id"],
+        account=row["account"],
+        manifest=row["manifest"],
+        data_file=row["data_file"],
+        type=row["type"],
+        state=row["state"],
+        received_at=row["received_at"],
+        client_email=row["client_email"],
+        code=row["code"],
+        message=row["message"],
+        remedy=row["remedy"],
+        column=row["failed_column"],
+        rows_read=row["rows_read"],
+        rows_stored=row["rows_stored"],
+        rows_rejected=row["rows_rejected"],
+        rejects=tuple(RejectedRow(**reject) for reject in row["rejects"] or ()),
+        reject_file=row["reject_file"],
+        finished_at=row["finished_at"],
+        seconds=row["seconds"] or {},
+        key_id=row["key_id"],
+        bytes_encrypted=row["bytes_encrypted"],
+        bytes_plain=row["bytes_plain"],
+        sha256=row["sha256"],
+        attempts=row["attempts"],
+    )
+
+
+def columns_of(report: Report) -> dict[str, Any]:
+    """What a report sets in its row: everything that becomes known after receipt."""
+    return {
+        "type": report.type,
+        "data_file": report.data_file,
+        "key_id": report.key_id,
+        "client_email": report.client_email,
+        "code": report.code,
+        "message": report.message,
+        "remedy": report.remedy,
+        "failed_column": report.column,
+        "rows_read": report.rows_read,
+        "rows_stored": report.rows_stored,
+        "rows_rejected": report.rows_rejected,
+        "rejects": [asdict(reject) for reject in report.rejects],
+        "reject_file": report.reject_file,
+        "finished_at": report.finished_at,
+        "seconds": report.seconds,
+        "bytes_encrypted": report.bytes_encrypted,
+        "bytes_plain": report.bytes_plain,
+        "sha256": report.sha256,
+    }

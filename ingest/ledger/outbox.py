@@ -1,0 +1,119 @@
+"""The outbox of notices: written in the transaction of the fact that they tell, tried until sent or given up."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, insert, select, update
+
+from ingest.ledger.database import Database
+from ingest.ledger.tables import notices
+from ingest.notices.notice import Notice, Stage
+from ingest.report import Report
+
+
+@dataclass(frozen=True, slots=True)
+class NewNotice:
+    """A notice to be enqueued; ``note`` is a line for its end."""
+
+    stage: Stage
+    recipient: str
+    note: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How a notice of an import stands."""
+
+    stage: str
+    recipient: str
+    state: str
+    attempts: int
+    sent_at: datetime | None
+    last_error: str | None
+
+
+def enqueue(connection: Connection, report: Report, new: Sequence[NewNotice], now: datetime) -> None:
+    """Put notices into the outbox; one of a stage and recipient that is there already stays as it is."""
+    there = {
+        (row.stage, row.recipient)
+        for row in connection.execute(
+            select(notices.c.stage, notices.c.recipient).where(notices.c.import_id == report.id)
+        )
+    }
+    for notice in new:
+        if (notice.stage, notice.recipient) in there:
+            continue
+        connection.execute(
+            insert(notices).values(
+                import_id=report.id,
+                stage=notice.stage,
+                recipient=notice.recipient,
+                message_id=f"<{report.id}.{notice.stage}.{secrets.token_hex(8)}@sealdrop.invalid>",
+                note=notice.note,
+                report=report.as_json(),
+                state="pending",
+                created_at=now,
+                next_attempt_at=now,
+            )
+        )
+
+
+class Outbox:
+    """What the deliverer of notices sees of the ledger."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def due(self, now: datetime, limit: int) -> list[Notice]:
+        """The notices whose time has come, oldest first."""
+        wanted = (
+            select(notices)
+            .where(notices.c.state == "pending", notices.c.next_attempt_at <= now)
+            .order_by(notices.c.id)
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            return [
+                Notice(
+                    id=row.id,
+                    stage=Stage(row.stage),
+                    recipient=row.recipient,
+                    message_id=row.message_id,
+                    note=row.note,
+                    report=row.report,
+                    created_at=row.created_at,
+                    attempts=row.attempts,
+                )
+                for row in connection.execute(wanted)
+            ]
+
+    def sent(self, notice_id: int, at: datetime) -> None:
+        """The relay has taken the notice."""
+        self._update(notice_id, state="sent", sent_at=at, last_error=None)
+
+    def deferred(self, notice_id: int, error: str, next_attempt_at: datetime) -> None:
+        """A try failed; there will be another."""
+        self._update(notice_id, last_error=error, next_attempt_at=next_attempt_at)
+
+    def given_up(self, notice_id: int, error: str) -> None:
+        """There will be no further try."""
+        self._update(notice_id, state="given_up", last_error=error)
+
+    def of_import(self, import_id: str) -> list[Delivery]:
+        """How the notices of an import stand, in the order in which they were written."""
+        wanted = select(notices).where(notices.c.import_id == import_id).order_by(notices.c.id)
+        with self._database.read() as connection:
+            return [
+                Delivery(row.stage, row.recipient, row.state, row.attempts, row.sent_at, row.last_error)
+                for row in connection.execute(wanted)
+            ]
+
+    def _update(self, notice_id: int, **values: object) -> None:
+        with self._database.write() as connection:
+            connection.execute(
+                update(notices).where(notices.c.id == notice_id).values(attempts=notices.c.attempts + 1, **values)
+            )

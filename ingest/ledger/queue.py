@@ -1,0 +1,108 @@
+"""The queue of imports: the imports table itself, taken from by lease.
+
+A worker claims an import for some time and renews the lease while it works. Each claim raises the import's fence;
+whatever the worker settles names its fence, so a worker that lost its lease (stopped, cut off, slow) can no longer
+settle anything (FAULTS.md W2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, and_, or_, select, update
+
+from ingest.errors import LeaseLost
+from ingest.ledger.database import Database
+from ingest.ledger.imports import columns_of, report_of
+from ingest.ledger.outbox import NewNotice, enqueue
+from ingest.ledger.states import State
+from ingest.ledger.tables import imports
+from ingest.report import Report
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """One worker's hold on one import; ``report`` is what the ledger knew then, its ``attempts`` count this try."""
+
+    report: Report
+    sequence: int
+    fence: int
+
+
+class Queue:
+    """Hands imports to workers and takes their verdicts."""
+
+    def __init__(self, database: Database, *, lease: timedelta) -> None:
+        self._database = database
+        self._lease = lease
+
+    def claim(self, now: datetime, *, only: str | None = None) -> Lease | None:
+        """Take the import that waits longest (or only the one named), or ``None`` when none is due.
+
+        Due are: ready ones, deferred ones whose time has come, running ones whose lease ended.
+        """
+        due = or_(
+            imports.c.state == State.READY,
+            and_(imports.c.state == State.DEFERRED, imports.c.next_attempt_at <= now),
+            and_(imports.c.state == State.RUNNING, imports.c.lease_until < now),
+        )
+        wanted = select(imports).where(due).order_by(imports.c.sequence).limit(1).with_for_update(skip_locked=True)
+        if only is not None:
+            wanted = wanted.where(imports.c.id == only)
+        with self._database.read() as connection:  # an idle worker's look takes no write lock
+            if connection.execute(wanted.with_only_columns(imports.c.id)).first() is None:
+                return None
+        with self._database.write() as connection:
+            row = connection.execute(wanted).mappings().one_or_none()
+            if row is None:
+                return None
+            fence, attempts = row["fence"] + 1, row["attempts"] + 1
+            connection.execute(
+                update(imports)
+                .where(imports.c.id == row["id"])
+                .values(state=State.RUNNING, fence=fence, attempts=attempts, lease_until=now + self._lease)
+            )
+        report = replace(report_of(row), state=State.RUNNING, attempts=attempts)
+        return Lease(report, row["sequence"], fence)
+
+    def heartbeat(self, lease: Lease, now: datetime) -> None:
+        """Renew the lease from ``now``. Raises `LeaseLost`."""
+        with self._database.write() as connection:
+            _update(connection, lease, lease_until=now + self._lease)
+
+    def picked_up(self, lease: Lease, report: Report, notices: Sequence[NewNotice], now: datetime) -> None:
+        """Record what the manifest says, with the notices of it. Raises `LeaseLost`; notices are enqueued once."""
+        with self._database.write() as connection:
+            _update(connection, lease, **columns_of(report))
+            enqueue(connection, report, notices, now)
+
+    def settle(self, lease: Lease, report: Report, notices: Sequence[NewNotice], now: datetime) -> None:
+        """End the import as ``report.state`` says, and enqueue its notices, in one transaction. Raises `LeaseLost`."""
+        with self._database.write() as connection:
+            _update(connection, lease, state=report.state, lease_until=None, **columns_of(report))
+            enqueue(connection, report, notices, now)
+
+    def defer(self, lease: Lease, *, code: str, message: str, next_attempt_at: datetime) -> None:
+        """Let the import wait for another try. Raises `LeaseLost`."""
+        with self._database.write() as connection:
+            _update(
+                connection,
+                lease,
+                state=State.DEFERRED,
+                lease_until=None,
+                next_attempt_at=next_attempt_at,
+                code=code,
+                message=message,
+            )
+
+
+def _update(connection: Connection, lease: Lease, **values: object) -> None:
+    held = connection.execute(
+        update(imports)
+        .where(imports.c.id == lease.report.id, imports.c.fence == lease.fence, imports.c.state == State.RUNNING)
+        .values(**values)
+    )
+    if held.rowcount != 1:
+        raise LeaseLost(lease.report.id)

@@ -1,0 +1,42 @@
+"""The states of an import and the moves between them, as data."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """Where an import stands.
+
+    ``received``: in the ledger, its files are being taken. ``ready``: waits for a worker. ``running``: a worker holds
+    its lease. ``deferred``: waits for its next try. ``held``: waits for the operator. ``succeeded`` and ``failed``
+    are ends.
+    """
+
+    RECEIVED = "received"
+    READY = "ready"
+    RUNNING = "running"
+    DEFERRED = "deferred"
+    HELD = "held"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+MOVES: dict[State, frozenset[State]] = {
+    State.RECEIVED: frozenset({State.READY}),
+    State.READY: frozenset({State.RUNNING}),
+    # running to running: the lease ended and another worker takes over
+    State.RUNNING: frozenset({State.RUNNING, State.SUCCEEDED, State.FAILED, State.DEFERRED, State.HELD}),
+    State.DEFERRED: frozenset({State.RUNNING}),
+    State.HELD: frozenset(),
+    State.SUCCEEDED: frozenset(),
+    State.FAILED: frozenset(),
+}
+
+ENDS = frozenset({State.SUCCEEDED, State.FAILED, State.HELD})
+"""States in which no worker will touch the import by itself."""
+
+
+def before(target: State) -> list[State]:
+    """The states from which an import may move to ``target``."""
+    return [state for state, targets in MOVES.items() if target in targets]

@@ -1,0 +1,111 @@
+"""Accounts, SSH keys and PGP pairs in the ledger: limits are the database's."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+
+import pytest
+
+from ingest.errors import AlreadyThere, LimitReached
+from ingest.ledger.accounts import Accounts, SshKey
+from ingest.ledger.database import Database
+from ingest.ledger.pgp_keys import PgpKey, PgpKeys, SealedPair
+from ingest.ledger.tables import MAX_PGP_KEYS, MAX_SSH_KEYS, audit
+from tests.ledger.conftest import NOW
+
+SEALED = SealedPair(b"sealed", None)
+
+
+def pair(number: int, account: str = "acme") -> PgpKey:
+    return PgpKey(
+        key_id=str(uuid.uuid4()),
+        account=account,
+        state="active",
+        fingerprint=f"{number:040X}",
+        algorithm="RSA 3072",
+        user_ids=("someone",),
+        created_at=NOW,
+        expires_at=None,
+        last_used_at=None,
+        public_key=b"public",
+    )
+
+
+def ssh_key(number: int) -> SshKey:
+    return SshKey(f"SHA256:{number}", f"ssh-ed25519 {number}")
+
+
+def test_twenty_pairs_and_no_more_also_in_a_race(database: Database) -> None:
+    """FAULTS K4: parallel adds are refused by a constraint, not by counting."""
+    outcomes: list[str] = []
+
+    def add(number: int) -> None:
+        try:
+            PgpKeys(database).add(pair(number), SEALED, actor="test")
+            outcomes.append("added")
+        except LimitReached:
+            outcomes.append("refused")
+
+    threads = [threading.Thread(target=add, args=(number,)) for number in range(50)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert outcomes.count("added") == MAX_PGP_KEYS
+    assert outcomes.count("refused") == 50 - MAX_PGP_KEYS
+    assert len(PgpKeys(database).of_account("acme")) == MAX_PGP_KEYS
+
+
+def test_pair_is_found_through_its_account_only(database: Database) -> None:
+    """FAULTS P19: a key of another account is never tried."""
+    Accounts(database).add("other", now=NOW, actor="test")
+    keys = PgpKeys(database)
+    stored = pair(1)
+    keys.add(stored, SEALED, actor="test")
+    assert keys.find("acme", stored.key_id) == (stored, SEALED)
+    assert keys.find("other", stored.key_id) is None
+
+
+def test_same_pair_twice_names_its_key_id(database: Database) -> None:
+    keys = PgpKeys(database)
+    stored = pair(1)
+    keys.add(stored, SEALED, actor="test")
+    with pytest.raises(AlreadyThere, match=stored.key_id):
+        keys.add(pair(1), SEALED, actor="test")
+
+
+def test_use_of_a_pair_is_remembered(database: Database) -> None:
+    keys = PgpKeys(database)
+    stored = pair(1)
+    keys.add(stored, SEALED, actor="test")
+    keys.mark_used(stored.key_id, NOW)
+    assert keys.of_account("acme")[0].last_used_at == NOW
+
+
+def test_account_is_added_whole_or_not_at_all(database: Database) -> None:
+    accounts = Accounts(database)
+    too_many = [ssh_key(number) for number in range(MAX_SSH_KEYS + 1)]
+    with pytest.raises(LimitReached):
+        accounts.add("big", now=NOW, actor="test", ssh_public_keys=too_many)
+    assert accounts.get("big") is None
+
+
+def test_ssh_key_belongs_to_one_account(database: Database) -> None:
+    """FAULTS S8: a key listed for two accounts."""
+    accounts = Accounts(database)
+    accounts.add("one", now=NOW, actor="test", ssh_public_keys=[ssh_key(1)])
+    with pytest.raises(AlreadyThere):
+        accounts.add("two", now=NOW, actor="test", ssh_public_keys=[ssh_key(1)])
+
+
+def test_additions_are_audited_without_secrets(database: Database) -> None:
+    PgpKeys(database).add(pair(1), SealedPair(b"private-canary", b"passphrase-canary"), actor="cli:ann")
+    with database.read() as connection:
+        rows = connection.execute(audit.select().order_by(audit.c.id)).all()
+    assert [(row.actor, row.action) for row in rows] == [("test", "account.add"), ("cli:ann", "key.add")]
+    assert "canary" not in str(rows)
+
+
+def test_sealed_pair_does_not_print() -> None:
+    assert "secret-bytes" not in repr(SealedPair(b"secret-bytes", b"secret-bytes"))

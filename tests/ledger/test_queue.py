@@ -1,0 +1,164 @@
+"""The queue: claims, leases, fences, settling."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from ingest.errors import LeaseLost
+from ingest.ledger.database import Database
+from ingest.ledger.imports import Imports, new_import_id
+from ingest.ledger.outbox import NewNotice, Outbox
+from ingest.ledger.queue import Lease, Queue
+from ingest.ledger.states import ENDS, MOVES, State, before
+from ingest.notices.notice import Stage
+from tests.ledger.conftest import NOW
+
+LEASE = timedelta(seconds=60)
+NOTICE = NewNotice(Stage.SUCCEEDED, "data@acme.example", None)
+
+
+@pytest.fixture
+def queue(database: Database) -> Queue:
+    return Queue(database, lease=LEASE)
+
+
+@pytest.fixture
+def imports(database: Database) -> Imports:
+    return Imports(database)
+
+
+def received(imports: Imports) -> str:
+    import_id = imports.receive("acme", "users.manifest", "users.csv.asc", NOW)
+    imports.ready(import_id)
+    return import_id
+
+
+def claimed(queue: Queue, at: timedelta = timedelta(0)) -> Lease:
+    lease = queue.claim(NOW + at)
+    assert lease is not None
+    return lease
+
+
+def test_moves_are_total() -> None:
+    assert MOVES.keys() == set(State)
+    assert all(not MOVES[state] for state in ENDS)
+    assert set(before(State.RUNNING)) == {State.READY, State.DEFERRED, State.RUNNING}
+
+
+def test_ids_sort_by_time_of_receipt() -> None:
+    ids = [new_import_id(NOW + timedelta(seconds=step)) for step in range(5)]
+    assert ids == sorted(ids)
+
+
+def test_received_import_waits_until_it_is_ready(queue: Queue, imports: Imports) -> None:
+    import_id = imports.receive("acme", "users.manifest", "users.csv.asc", NOW)
+    assert queue.claim(NOW) is None
+    assert [one.id for one in imports.received()] == [import_id]
+    imports.ready(import_id)
+    assert claimed(queue).report.id == import_id
+    assert imports.received() == []
+
+
+def test_oldest_comes_first_and_each_once(queue: Queue, imports: Imports) -> None:
+    ids = [received(imports) for _ in range(3)]
+    assert [claimed(queue).report.id for _ in ids] == ids
+    assert queue.claim(NOW) is None
+
+
+def test_twenty_claims_at_once_give_each_import_to_one(database: Database, imports: Imports) -> None:
+    """FAULTS W2: double pickup."""
+    ids = [received(imports) for _ in range(5)]
+    taken: list[str] = []
+
+    def take() -> None:
+        lease = Queue(database, lease=LEASE).claim(NOW)
+        if lease is not None:
+            taken.append(lease.report.id)
+
+    threads = [threading.Thread(target=take) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(taken) == sorted(ids)
+
+
+def test_lost_worker_is_taken_over_and_can_settle_nothing(queue: Queue, imports: Imports, database: Database) -> None:
+    """FAULTS W2: a worker stopped past its lease, another takes over, the first comes back."""
+    received(imports)
+    first = claimed(queue)
+    assert queue.claim(NOW + LEASE / 2) is None
+    second = claimed(queue, LEASE * 2)
+    assert (second.report.id, second.report.attempts) == (first.report.id, 2)
+    done = replace(first.report, state=State.SUCCEEDED, rows_stored=1)
+    for stale in (
+        lambda: queue.settle(first, done, [NOTICE], NOW),
+        lambda: queue.heartbeat(first, NOW),
+        lambda: queue.defer(first, code="x", message="y", next_attempt_at=NOW),
+    ):
+        with pytest.raises(LeaseLost):
+            stale()
+    assert Outbox(database).of_import(first.report.id) == []
+    queue.settle(second, replace(second.report, state=State.SUCCEEDED, rows_stored=1), [NOTICE], NOW)
+    assert len(Outbox(database).of_import(first.report.id)) == 1
+
+
+def test_heartbeat_keeps_the_lease(queue: Queue, imports: Imports) -> None:
+    received(imports)
+    lease = claimed(queue)
+    queue.heartbeat(lease, NOW + LEASE)
+    assert queue.claim(NOW + LEASE * 1.5) is None
+
+
+def test_settled_twice_settles_once(queue: Queue, imports: Imports) -> None:
+    received(imports)
+    lease = claimed(queue)
+    queue.settle(lease, replace(lease.report, state=State.FAILED), [], NOW)
+    with pytest.raises(LeaseLost):
+        queue.settle(lease, replace(lease.report, state=State.SUCCEEDED), [], NOW)
+
+
+def test_deferred_import_waits_for_its_time(queue: Queue, imports: Imports) -> None:
+    received(imports)
+    lease = claimed(queue)
+    queue.defer(lease, code="store.unavailable", message="later", next_attempt_at=NOW + LEASE)
+    assert queue.claim(NOW + LEASE / 2) is None
+    assert claimed(queue, LEASE).report.attempts == 2
+
+
+def test_notice_of_a_stage_is_enqueued_once_for_each_address(
+    queue: Queue, imports: Imports, database: Database
+) -> None:
+    received(imports)
+    lease = claimed(queue)
+    picked_up = NewNotice(Stage.PICKED_UP, "data@acme.example", "a line")
+    queue.picked_up(lease, lease.report, [picked_up], NOW)
+    again = claimed(queue, LEASE * 2)
+    queue.picked_up(again, again.report, [picked_up], NOW)
+    due = Outbox(database).due(NOW, 10)
+    assert [(notice.stage, notice.note) for notice in due] == [(Stage.PICKED_UP, "a line")]
+
+
+def test_report_survives_the_ledger(queue: Queue, imports: Imports) -> None:
+    received(imports)
+    lease = claimed(queue)
+    report = replace(
+        lease.report,
+        state=State.SUCCEEDED,
+        type="event",
+        rows_read=10,
+        rows_stored=9,
+        rows_rejected=1,
+        seconds={"load": 0.5},
+        sha256="ab" * 32,
+        bytes_plain=5_000_000_000,
+        finished_at=NOW,
+    )
+    queue.settle(lease, report, [], NOW)
+    assert imports.get(report.id) == report
+    assert imports.newest(account="acme") == [report]
+    assert imports.newest(account="other") == []
