@@ -1,0 +1,100 @@
+"""The one interface to both engines: a message is an iterator over its provisional plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from typing import TYPE_CHECKING, BinaryIO
+
+from keystore.errors import Unsupported
+from keystore.openpgp import gnupg, native
+from keystore.openpgp.envelope import read_envelope
+from keystore.openpgp.facts import EngineName, Facts
+from keystore.openpgp.limits import Limits, Meter
+from keystore.openpgp.session_key import CannotNatively
+
+if TYPE_CHECKING:
+    from keystore.pgp_keys import PrivateKey
+
+
+class Message(Facts):
+    """One encrypted message; iterate once, from one thread, and close it in the same thread.
+
+    What the iterator yields (blocks of about a megabyte) is PROVISIONAL until it ends normally: only then was the
+    integrity proven (RFC 9580 §5.13.1). Otherwise it raises one leaf of `KeystoreError`. The facts are complete when
+    it has ended. Nothing is read before the first ``next()``, so all errors come from iterating.
+    """
+
+    def __init__(self, source: BinaryIO, keys: Sequence[PrivateKey], *, limits: Limits, engine: EngineName) -> None:
+        super().__init__()
+        self._source, self._keys, self._limits, self._engine = source, keys, limits, engine
+        self._blocks = self._run()
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._blocks
+
+    def close(self) -> None:
+        """Stop early and free everything (processes, threads, private folders); does not close the source."""
+        self._blocks.close()
+
+    def _run(self) -> Generator[bytes, None, None]:
+        start = self._source.tell() if self._source.seekable() else None
+        if self._engine != "gnupg":
+            try:
+                yield from self._native()
+            except CannotNatively as unable:
+                if self._engine == "native" or start is None or not gnupg.is_installed():
+                    raise Unsupported(
+                        f"The message uses {unable}, which this installation cannot read. Encrypt it with AES for an "
+                        "RSA or Curve25519 key.",
+                        detail="with gpg installed, GnuPG would be tried for this message",
+                    ) from None
+            else:
+                return
+            self._source.seek(start)
+        yield from self._gnupg(start)
+
+    def _native(self) -> Iterator[bytes]:
+        self.engine = "native"
+        meter = Meter(self._limits)
+        envelope = read_envelope(self._source, self._limits, meter)
+        self.recipients = envelope.recipients
+        yield from native.plain_blocks(envelope, self._keys, self, self._limits, meter)
+
+    def _gnupg(self, start: int | None) -> Iterator[bytes]:
+        """Try each key that a recipient may be; a hidden recipient may take several turns (FAULTS.md P17)."""
+        self.engine = "gnupg"
+        self.cipher = self.integrity = self.compression = ""
+        meter = Meter(self._limits)
+        turn = 0
+        while True:
+            envelope = read_envelope(self._source, self._limits, meter)
+            self.recipients = envelope.recipients
+            pairs = native.candidates(envelope, self._keys)
+            keys = list(dict.fromkeys(key for _, key in pairs))
+            wanted = tuple(dict.fromkeys(pkesk for pkesk, key in pairs if key is keys[turn]))
+            last = turn + 1 == len(keys) or start is None
+            try:
+                yield from gnupg.plain_blocks(envelope, wanted, keys[turn], self, meter)
+            except gnupg.NotThisKey as failure:
+                if last:
+                    raise failure.final from None
+            else:
+                return
+            turn += 1
+            if start is not None:
+                self._source.seek(start)
+
+
+def decrypt(
+    source: BinaryIO,
+    keys: Sequence[PrivateKey],
+    *,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+    engine: EngineName = "auto",
+) -> Message:
+    """A message over ``source``, from its current position to its end.
+
+    ``auto`` reads natively; what the native engine cannot read (a rare cipher or key algorithm) goes to gpg when that
+    is installed and ``source`` can seek. This call itself reads nothing and raises nothing; see `Message`.
+    """
+    return Message(source, keys, limits=limits, engine=engine)

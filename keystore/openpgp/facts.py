@@ -1,0 +1,36 @@
+"""What is known about a message beside its plain text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+EngineName = Literal["auto", "native", "gnupg"]
+
+# RFC 9580 §9.3
+CIPHER_NAMES = {
+    1: "IDEA",
+    2: "3DES",
+    3: "CAST5",
+    4: "Blowfish",
+    7: "AES128",
+    8: "AES192",
+    9: "AES256",
+    10: "Twofish",
+    11: "Camellia128",
+    12: "Camellia192",
+    13: "Camellia256",
+}
+
+
+@dataclass(eq=False)
+class Facts:
+    """Filled in while a message is read; complete when its plain text has ended without an error."""
+
+    key_id: str = ""  # of the key pair that opened it
+    recipients: tuple[str, ...] = ()  # OpenPGP key IDs, 16 upper hex digits, in file order; all zeros when hidden
+    cipher: str = ""
+    compression: str = ""  # "none", "zip", "zlib", "bzip2", joined by "+" when nested; empty when gpg did the work
+    integrity: str = ""  # "mdc" or "aead"
+    engine: str = ""  # "native" or "gnupg"
+    bytes_plain: int = 0

@@ -1,0 +1,234 @@
+"""Bulk data: from the encrypted-data packet to the plain text of the one literal packet inside it.
+
+Generators over generators, all in C libraries below the block: cipher, hash and inflate let go of the GIL. What they
+yield is provisional until they end normally. `FramingError` means that the decrypted data is not what it must be; the
+caller makes `Corrupt` of it.
+"""
+
+from __future__ import annotations
+
+import bz2
+import hashlib
+import hmac
+from collections.abc import Iterator
+from typing import Protocol
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.decrepit.ciphers.modes import CFB
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.aead import AESOCB3
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from isal import igzip_lib
+
+from keystore.openpgp import packets
+from keystore.openpgp.facts import Facts
+from keystore.openpgp.limits import Limits, Meter
+from keystore.openpgp.packets import Block, EndedEarly, Feed, FramingError
+from keystore.openpgp.session_key import AES_CIPHERS, CannotNatively, SessionKey
+
+_CIPHER_BLOCK = 16
+_PREFIX = _CIPHER_BLOCK + 2
+_MDC_BYTES = 22
+_TAG_BYTES = 16
+_OCB_ALGORITHM, _OCB_NONCE = 2, 15
+_OCB_LARGEST_CHUNK = 16  # the exponent for 4 MiB, the largest that RFC 9580 §5.13.2 allows
+_INFLATED_BYTES = 1 << 20
+_PASSED_OVER_CAP = 256
+_COMPRESSION_NAMES = {0: "none", 1: "zip", 2: "zlib", 3: "bzip2"}
+_LITERAL_MODES = frozenset(b"btu")
+_PASSED_OVER = frozenset({packets.SIGNATURE, packets.ONE_PASS, packets.MARKER, packets.PADDING})
+
+
+def opened_mdc(data: Feed, session: SessionKey) -> Iterator[Block]:
+    """The packets inside SEIPD version 1 (RFC 9580 §5.13.1); ends normally only when the MDC fits.
+
+    The repeated octets of the prefix are not looked at: that check would be an oracle, and the MDC covers them.
+    """
+    if session.cipher not in AES_CIPHERS:
+        raise CannotNatively(f"the cipher {session.cipher_name}")
+    decryptor = Cipher(AES(session.key), CFB(bytes(_CIPHER_BLOCK))).decryptor()
+    # RFC 9580 §5.13.1 prescribes SHA-1 here, as a checksum under encryption
+    digest = hashlib.sha1(usedforsecurity=False)
+    held, prefix_left = b"", _PREFIX
+    for block in data.rest():
+        plain = held + decryptor.update(block)
+        if len(plain) <= prefix_left + _MDC_BYTES:
+            held = plain
+            continue
+        ready, held = memoryview(plain)[:-_MDC_BYTES], plain[-_MDC_BYTES:]
+        digest.update(ready)
+        yield ready[prefix_left:]
+        prefix_left = 0
+    if len(held) < _MDC_BYTES + prefix_left:
+        raise EndedEarly("the encrypted data is too short for an MDC")
+    digest.update(held[:-20])
+    if held[-_MDC_BYTES:-20] != b"\xd3\x14" or not hmac.compare_digest(digest.digest(), held[-20:]):
+        raise FramingError("the MDC is missing or does not fit")
+
+
+def opened_ocb(data: Feed, session: SessionKey) -> Iterator[Block]:
+    """The packets inside GnuPG's OCB packet, type 20 (LibrePGP §5.16); every chunk and the final tag is checked."""
+    head = data.take(3)
+    cipher, aead, exponent = head
+    if aead != _OCB_ALGORITHM:
+        raise CannotNatively(f"AEAD algorithm {aead}")
+    if exponent > _OCB_LARGEST_CHUNK:
+        raise CannotNatively(f"AEAD chunks of 2^{exponent + 6} bytes")
+    if cipher not in AES_CIPHERS:
+        raise CannotNatively(f"AEAD with cipher {cipher}")
+    if cipher != session.cipher:
+        raise FramingError("the session key is for another cipher")
+    nonce = int.from_bytes(data.take(_OCB_NONCE))
+    aad = bytes([0xC0 | packets.OCB, 1]) + head
+    ocb = AESOCB3(session.key)
+    index = total = 0
+    try:
+        for chunk in _ocb_chunks(data, 1 << (exponent + 6)):
+            if len(chunk) > _TAG_BYTES:
+                plain = ocb.decrypt(_ocb_nonce(nonce, index), chunk, aad + index.to_bytes(8))
+                index += 1
+                total += len(plain)
+                yield plain
+            else:
+                final = aad + index.to_bytes(8) + total.to_bytes(8)
+                ocb.decrypt(_ocb_nonce(nonce, index), chunk, final)
+    except InvalidTag:
+        raise FramingError(f"the authentication tag of chunk {index} does not fit") from None
+
+
+def _ocb_nonce(nonce: int, index: int) -> bytes:
+    return (nonce ^ index).to_bytes(_OCB_NONCE)
+
+
+def _ocb_chunks(data: Feed, size: int) -> Iterator[memoryview]:
+    """Each chunk with its tag, then the final tag alone (16 bytes, and only it has no more than those)."""
+    whole = size + _TAG_BYTES
+    batch = max(1, _INFLATED_BYTES // whole) * whole
+    held = b""
+    while True:
+        fresh = data.upto(batch + _TAG_BYTES - len(held))
+        held += fresh
+        view = memoryview(held)
+        if len(held) < batch + _TAG_BYTES:
+            break
+        for at in range(0, batch, whole):
+            yield view[at : at + whole]
+        held = held[batch:]
+    # the end: whole chunks, at most one shorter chunk, the final tag
+    last = len(held) - _TAG_BYTES
+    if last < 0:
+        raise EndedEarly("the final authentication tag is missing")
+    for at in range(0, last, whole):
+        chunk = view[at : min(at + whole, last)]
+        if len(chunk) <= _TAG_BYTES:
+            raise FramingError("a chunk is shorter than its authentication tag")
+        yield chunk
+    yield view[last:]
+
+
+def literal_data(data: Feed, facts: Facts, limits: Limits, meter: Meter) -> Iterator[Block]:
+    """The contents of the one literal packet in decrypted ``data``, to the end of ``data``.
+
+    Signatures are passed over unverified (RFC 9580 §10.3), as are marker, padding and unknown non-critical packets
+    (§4.3). Raises `FramingError` for anything else: no literal, two of them, too deep compression, data that does not
+    inflate.
+    """
+    facts.compression = "none"
+    yield from _one_message(data, facts, limits, meter, depth=0)
+
+
+def _one_message(data: Feed, facts: Facts, limits: Limits, meter: Meter, *, depth: int) -> Iterator[Block]:
+    found = False
+    passed_over = 0
+    while not data.at_end():
+        header = packets.read_header(data)
+        blocks = packets.body(data, header)
+        # RFC 9580 §4.3: types 40 to 63 are not critical
+        if header.tag in _PASSED_OVER or header.tag >= 40:
+            passed_over += 1
+            if passed_over > _PASSED_OVER_CAP:
+                raise FramingError("too many packets around the literal")
+            for _ in blocks:
+                meter.check_time()
+        elif header.tag == packets.LITERAL and not found:
+            found = True
+            yield from _literal(Feed(blocks))
+        elif header.tag == packets.COMPRESSED and not found:
+            found = True
+            if depth >= limits.max_nesting:
+                raise FramingError(f"compressed more than {limits.max_nesting} times")
+            yield from _compressed(Feed(blocks), facts, limits, meter, depth=depth)
+        else:
+            raise FramingError(f"packet type {header.tag} is not allowed here")
+    if not found:
+        raise FramingError("no literal packet inside")
+
+
+def _literal(data: Feed) -> Iterator[Block]:
+    """RFC 9580 §5.9: mode, file name, date; the name is never used, the bytes are never converted (FAULTS.md P24)."""
+    if data.octet() not in _LITERAL_MODES:
+        raise FramingError("unknown literal mode")
+    data.take(data.octet())
+    data.take(4)
+    yield from data.rest()
+
+
+def _compressed(data: Feed, facts: Facts, limits: Limits, meter: Meter, *, depth: int) -> Iterator[Block]:
+    """RFC 9580 §5.6: an algorithm ID, then compressed packets."""
+    algorithm = data.octet()
+    if algorithm not in _COMPRESSION_NAMES:
+        raise FramingError(f"unknown compression algorithm {algorithm}")
+    name = _COMPRESSION_NAMES[algorithm]
+    facts.compression = name if depth == 0 else f"{facts.compression}+{name}"
+    inner = data.rest() if algorithm == 0 else _inflated(data, _decompressor(algorithm), meter)
+    yield from _one_message(Feed(inner), facts, limits, meter, depth=depth + 1)
+
+
+class _Decompressor(Protocol):
+    """What `bz2.BZ2Decompressor` and isal's decompressor have in common."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: Block, max_length: int) -> bytes: ...
+
+
+def _decompressor(algorithm: int) -> _Decompressor:
+    if algorithm == 3:
+        bzip2: _Decompressor = bz2.BZ2Decompressor()
+        return bzip2
+    flag = igzip_lib.DECOMP_DEFLATE if algorithm == 1 else igzip_lib.DECOMP_ZLIB
+    inflate: _Decompressor = igzip_lib.IgzipDecompressor(flag)
+    return inflate
+
+
+def _inflated(data: Feed, decompressor: _Decompressor, meter: Meter) -> Iterator[bytes]:
+    """Decompressed blocks of bounded size; ends normally only at the end of both the stream and ``data``."""
+    total = 0
+    for compressed in data.rest():
+        if decompressor.eof:
+            raise FramingError("data after the end of the compressed data")
+        block: Block = compressed
+        while True:
+            plain = _decompress(decompressor, block)
+            total += len(plain)
+            meter.made(total)
+            if plain:
+                yield plain
+            if decompressor.needs_input or decompressor.eof:
+                break
+            if not plain and not block:
+                raise FramingError("the compressed data makes no progress")
+            block = b""
+    if not decompressor.eof or decompressor.unused_data:
+        raise FramingError("the compressed data is cut, or data follows it")
+
+
+def _decompress(decompressor: _Decompressor, block: Block) -> bytes:
+    try:
+        return decompressor.decompress(block, _INFLATED_BYTES)
+    except Exception as error:  # each library raises its own: IsalError, OSError, EOFError
+        raise FramingError("the compressed data is damaged") from error

@@ -1,0 +1,110 @@
+"""Crafted messages: every part of one can be written by hand, also the parts that no program would write."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import zlib
+from collections.abc import Sequence
+
+from cryptography.hazmat.decrepit.ciphers.modes import CFB
+from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.aead import AESOCB3
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+
+from keystore.openpgp.session_key import RsaKey
+from keystore.pgp_keys import PrivateKey
+
+SESSION_KEY = bytes(range(32))
+AES256 = 9
+
+
+def packet(tag: int, body: bytes) -> bytes:
+    """New format, five-octet length."""
+    return bytes([0xC0 | tag, 255]) + len(body).to_bytes(4) + body
+
+
+def old_packet(tag: int, body: bytes) -> bytes:
+    """Legacy format, indeterminate length: up to the end of what it stands in."""
+    return bytes([0x80 | tag << 2 | 3]) + body
+
+
+def partial_packet(tag: int, body: bytes, exponents: Sequence[int], *, last_octets: int = 5) -> bytes:
+    """Parts of 2^exponent bytes, then the rest with a definite length of one or five octets."""
+    out = bytes([0xC0 | tag])
+    for exponent in exponents:
+        size = 1 << exponent
+        assert len(body) >= size
+        out += bytes([224 + exponent]) + body[:size]
+        body = body[size:]
+    return out + (b"\xff" + len(body).to_bytes(4) if last_octets == 5 else bytes([len(body)])) + body
+
+
+def literal(data: bytes, *, mode: bytes = b"b", name: bytes = b"") -> bytes:
+    return packet(11, mode + bytes([len(name)]) + name + bytes(4) + data)
+
+
+def compressed(data: bytes, algorithm: int = 2) -> bytes:
+    bodies = {0: lambda: data, 1: lambda: zlib.compress(data)[2:-4], 2: lambda: zlib.compress(data)}
+    return packet(8, bytes([algorithm]) + bodies[algorithm]())
+
+
+def pkesk(key: PrivateKey, *, session_key: bytes = SESSION_KEY, cipher: int = AES256, hidden: bool = False) -> bytes:
+    """A version 3 session key packet for an RSA pair."""
+    key_id, private = next(iter(key.decryption_keys.items()))
+    assert isinstance(private, RsaKey)
+    plain = bytes([cipher]) + session_key + (sum(session_key) & 0xFFFF).to_bytes(2)
+    value = private._private.public_key().encrypt(plain, padding.PKCS1v15()).lstrip(b"\0")
+    bits = len(value) * 8 - (8 - value[0].bit_length())
+    return packet(1, b"\x03" + (bytes(8) if hidden else key_id) + b"\x01" + bits.to_bytes(2) + value)
+
+
+def foreign_pkesk(key_id: bytes, version: int = 3) -> bytes:
+    return packet(1, bytes([version]) + key_id + b"\x01\x08\x00" + b"\x80" + os.urandom(255))
+
+
+def seipd_body(inner: bytes, *, mdc: bool = True, session_key: bytes = SESSION_KEY) -> bytes:
+    """The body of a SEIPD version 1 packet."""
+    prefix = os.urandom(16)
+    plain = prefix + prefix[-2:] + inner
+    if mdc:
+        plain += b"\xd3\x14"
+        plain += hashlib.sha1(plain).digest()
+    return b"\x01" + Cipher(AES(session_key), CFB(bytes(16))).encryptor().update(plain)
+
+
+def ocb_body(
+    inner: bytes, *, exponent: int = 0, aead: int = 2, cipher: int = AES256, session_key: bytes = SESSION_KEY
+) -> bytes:
+    """The body of GnuPG's OCB packet, chunks of 2^(exponent+6) bytes."""
+    head = bytes([cipher, aead, exponent])
+    nonce = int.from_bytes(os.urandom(15))
+    size = 1 << (exponent + 6)
+    aad = b"\xd4\x01" + head
+    ocb = AESOCB3(session_key)
+    out = b"\x01" + head + nonce.to_bytes(15)
+    count = 0
+    for count, at in enumerate(range(0, len(inner), size), 1):
+        index = count - 1
+        out += ocb.encrypt((nonce ^ index).to_bytes(15), inner[at : at + size], aad + index.to_bytes(8))
+    final = aad + count.to_bytes(8) + len(inner).to_bytes(8)
+    return out + ocb.encrypt((nonce ^ count).to_bytes(15), b"", final)
+
+
+def message(key: PrivateKey, inner: bytes) -> bytes:
+    """A whole SEIPD version 1 message with these packets inside."""
+    return pkesk(key) + packet(18, seipd_body(inner))
+
+
+def ocb_message(key: PrivateKey, inner: bytes, *, exponent: int = 0) -> bytes:
+    return pkesk(key) + packet(20, ocb_body(inner, exponent=exponent))
+
+
+def armor(data: bytes, *, crc: bytes | None = None, newline: bytes = b"\n", headers: bytes = b"") -> bytes:
+    text = base64.b64encode(data)
+    lines = [b"-----BEGIN PGP MESSAGE-----", *([headers] if headers else []), b""]
+    lines += [text[at : at + 64] for at in range(0, len(text), 64)]
+    lines += [b"=" + crc] if crc is not None else []
+    return newline.join([*lines, b"-----END PGP MESSAGE-----", b""])
