@@ -11,9 +11,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -21,6 +19,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from ingest.errors import LedgerUnavailable
 
+SCHEMA_VERSION = "0001"
 _BUSY_TIMEOUT_MS = 30_000
 
 
@@ -53,14 +52,26 @@ class Database:
             yield connection
 
     def migrate(self) -> None:
-        """Bring the schema to this version; does nothing when it is. Waits for another process that is at it."""
+        """Bring the schema to `SCHEMA_VERSION`; only looks when it is. Waits for another process that is at it."""
         if self._url.database is not None and self._engine.dialect.name == "sqlite":
             Path(self._url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self._version() == SCHEMA_VERSION:
+            return
+        from alembic import command  # slow to import, and hardly ever needed
+        from alembic.config import Config
+
         configuration = Config()
         configuration.set_main_option("script_location", "ingest.ledger:migrations")
         with self.write() as connection:
             configuration.attributes["connection"] = connection
             command.upgrade(configuration, "head")
+
+    def _version(self) -> str | None:
+        with self.read() as connection:
+            if not inspect(connection).has_table("alembic_version"):
+                return None
+            version: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+            return version
 
     def close(self) -> None:
         """Close every connection; the database may be used again afterwards."""
@@ -82,7 +93,7 @@ class Database:
 
 
 def _set_up_sqlite(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
-    connection.isolation_level = None  # type: ignore[attr-defined]  # sqlite3's own BEGIN is off: `_begin_sqlite` says which
+    connection.isolation_level = None  # sqlite3's own BEGIN is off: `_begin_sqlite` says which
     cursor = connection.cursor()
     for pragma in (
         "journal_mode=TRUNCATE",

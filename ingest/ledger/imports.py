@@ -10,9 +10,9 @@ from typing import Any
 from sqlalchemy import RowMapping, insert, select, update
 
 from ingest.ledger.database import Database
-from ingest.ledger.states import State, before
 from ingest.ledger.tables import imports
 from ingest.report import RejectedRow, Report
+from ingest.states import State, before
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,9 @@ from ingest.errors import LeaseLost
 from ingest.ledger.database import Database
 from ingest.ledger.imports import columns_of, report_of
 from ingest.ledger.outbox import NewNotice, enqueue
-from ingest.ledger.states import State
 from ingest.ledger.tables import imports
 from ingest.report import Report
+from ingest.states import State
 
 
 @dataclass(frozen=True, slots=True)

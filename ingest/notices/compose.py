@@ -10,6 +10,7 @@ import re
 import textwrap
 from collections.abc import Sequence
 from datetime import datetime
+from email import policy
 from email.headerregistry import Address
 from email.message import EmailMessage
 from itertools import zip_longest
@@ -26,6 +27,9 @@ _WIDTH = 78
 _COLUMN_WIDTH = 20
 _CODE_SPAN = re.compile(r"`([^`]+)`")
 
+# a folded Subject would begin with an empty line: ours are short enough for one (RFC 5322 §2.1.1 allows 998)
+_POLICY = policy.SMTP.clone(max_line_length=300)
+
 
 def compose(notice: Notice, *, sender: str, now: datetime) -> EmailMessage:
     """The mail of a notice, dated ``now``; the same notice gives the same texts and the same Message-ID.
@@ -36,7 +40,7 @@ def compose(notice: Notice, *, sender: str, now: datetime) -> EmailMessage:
     if not is_plain_address(notice.recipient):
         raise DeliveryRefused("the recipient is not one plain mail address")
     letter = write_letter(notice)
-    mail = EmailMessage()
+    mail = EmailMessage(policy=_POLICY)
     mail["Subject"] = letter.subject
     mail["From"] = sender
     mail["To"] = Address(addr_spec=notice.recipient)

@@ -46,11 +46,13 @@ class Mailer:
         """
         if not is_plain_address(recipient):
             raise DeliveryRefused("the recipient is not one plain mail address")
+        sender = message["From"].addresses[0].addr_spec
+        content = message.as_bytes()  # not aiosmtplib's own way, which folds headers by a policy of its own
         client = await asyncio.to_thread(self._client)
         try:
             async with asyncio.timeout(self._settings.timeout_s):
                 await client.connect()
-                await client.send_message(message, recipients=[recipient])
+                await client.sendmail(sender, [recipient], content)
             await _say_goodbye(client)
         except SMTPRecipientsRefused as error:
             refusal = error.recipients[0]

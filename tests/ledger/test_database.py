@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import insert, text
 
 from ingest.errors import LedgerUnavailable
 from ingest.ledger.audit import record
-from ingest.ledger.database import Database
+from ingest.ledger.database import SCHEMA_VERSION, Database
 from ingest.ledger.tables import audit, metadata
 from tests.ledger.conftest import NOW
 
@@ -27,7 +29,13 @@ def test_migrations_make_the_schema_of_the_tables(database: Database) -> None:
 def test_migrating_again_changes_nothing(database: Database) -> None:
     database.migrate()
     with database.read() as connection:
-        assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "0001"
+        assert connection.scalar(text("SELECT version_num FROM alembic_version")) == SCHEMA_VERSION
+
+
+def test_schema_version_is_the_newest_migration() -> None:
+    configuration = Config()
+    configuration.set_main_option("script_location", "ingest.ledger:migrations")
+    assert ScriptDirectory.from_config(configuration).get_current_head() == SCHEMA_VERSION
 
 
 def test_sqlite_runs_with_rollback_journal_and_full_sync(database: Database) -> None:
@@ -39,9 +47,13 @@ def test_sqlite_runs_with_rollback_journal_and_full_sync(database: Database) -> 
 
 
 def test_failed_transaction_leaves_nothing(database: Database) -> None:
-    with pytest.raises(ZeroDivisionError), database.write() as connection:
-        record(connection, at=NOW, actor="test", action="x", subject="y")
-        _ = 1 / 0
+    def fail() -> None:
+        with database.write() as connection:
+            record(connection, at=NOW, actor="test", action="x", subject="y")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     with database.read() as connection:
         assert connection.execute(audit.select().where(audit.c.action == "x")).all() == []
 
@@ -60,8 +72,9 @@ def test_locked_ledger_is_unavailable_not_broken(tmp_path: Path) -> None:
     other = sqlite3.connect(path, isolation_level=None)
     try:
         other.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(LedgerUnavailable), database.read() as connection:
+        with database.read() as connection:
             connection.exec_driver_sql("PRAGMA busy_timeout=10")
+        with pytest.raises(LedgerUnavailable), database.read() as connection:
             connection.execute(audit.select())
     finally:
         other.close()

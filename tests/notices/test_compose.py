@@ -44,8 +44,8 @@ HOSTILE_NAMES = [
 
 
 def wire(of: Notice) -> bytes:
-    """What is handed to the relay, as aiosmtplib flattens it."""
-    return compose(of, sender=SENDER, now=RECEIVED).as_bytes(policy=policy.SMTP)
+    """What is handed to the relay."""
+    return compose(of, sender=SENDER, now=RECEIVED).as_bytes()
 
 
 def read(of: Notice) -> EmailMessage:
@@ -250,3 +250,10 @@ def test_both_versions_say_the_same(kind: str) -> None:
         "You get this mail as a contact.",
     ):
         assert part in text, part
+
+
+@pytest.mark.parametrize("length", range(40, 65))
+def test_subject_stands_on_its_own_line(length: int) -> None:
+    """A line of 78 would be folded right after `Subject:`, and some readers then show a blank in front."""
+    headers = wire(notice(Stage.FAILED, manifest="m" * length, message="The column is missing.")).split(b"\r\n\r\n")[0]
+    assert b"\r\n " not in headers.split(b"Content-Type")[0]

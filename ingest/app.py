@@ -1,0 +1,94 @@
+"""The composition root: the only place that builds concrete things out of settings.
+
+What needs heavy libraries (the lake, the cipher engines) is built when it is first asked for, so that small commands
+answer at once.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from ingest.clock import Now, utc_now
+from ingest.ledger.accounts import Accounts
+from ingest.ledger.database import Database
+from ingest.ledger.imports import Imports
+from ingest.ledger.outbox import Outbox
+from ingest.ledger.pgp_keys import PgpKeys
+from ingest.ledger.queue import Queue
+from ingest.ledger.vault_check import verify_vault
+from ingest.settings import Settings
+from ingest.spool import Spool
+from keystore.errors import MasterKeyMissing
+from keystore.master_key import load_master_key
+from keystore.vault import Vault
+
+if TYPE_CHECKING:
+    from ingest.carry import Carrier
+    from ingest.keyring import Keyring
+    from stores.lake import Lake
+
+
+class App:
+    """Everything that one installation consists of; `close` it."""
+
+    def __init__(self, settings: Settings, *, now: Now = utc_now) -> None:
+        self.settings = settings
+        self.now = now
+        self.database = Database(settings.ledger)
+        self.accounts = Accounts(self.database)
+        self.pgp_keys = PgpKeys(self.database)
+        self.imports = Imports(self.database)
+        self.queue = Queue(self.database, lease=timedelta(seconds=settings.worker.lease_s))
+        self.outbox = Outbox(self.database)
+        self.spool = Spool(settings.spool_dir)
+        self._vault: Vault | None = None
+
+    def open_vault(self) -> Vault:
+        """The vault under the installation's master key.
+
+        Raises `MasterKeyMissing`, or `MasterKeyWrong` when the ledger was sealed under another one; never makes a new
+        key.
+        """
+        if self._vault is None:
+            source = self.settings.vault
+            vault = Vault(load_master_key(source.master_key_file, allow_environment=source.allow_environment))
+            if not verify_vault(self.database, vault):
+                raise MasterKeyMissing("The ledger was never initialised: run `sealdrop init`.")
+            self._vault = vault
+        return self._vault
+
+    @cached_property
+    def keyring(self) -> Keyring:
+        """The unlocked pairs of this process."""
+        from ingest.keyring import Keyring
+
+        return Keyring(self.pgp_keys, self.open_vault(), keep_s=self.settings.openpgp.key_cache_s)
+
+    @cached_property
+    def lake(self) -> Lake:
+        """Where the data ends up."""
+        from stores.lake import Lake
+
+        return Lake(self.settings.lake_dir)
+
+    @cached_property
+    def carrier(self) -> Carrier:
+        """What carries out imports in this process."""
+        from ingest.carry import Carrier
+
+        return Carrier(
+            self.settings,
+            queue=self.queue,
+            accounts=self.accounts,
+            pgp_keys=self.pgp_keys,
+            keyring=self.keyring,
+            spool=self.spool,
+            lake=self.lake,
+            now=self.now,
+        )
+
+    def close(self) -> None:
+        """Close the ledger's connections."""
+        self.database.close()

@@ -1,0 +1,266 @@
+"""Carry out one import: decrypt > parse > map > load as one pull pipeline, then settle.
+
+`load` pulls; nothing is stored before the last byte was proven. Whatever goes wrong ends in one place,
+`Carrier._fail`, which asks `ingest.outcomes` what happens next.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+
+import structlog
+
+from ingest.backoff import next_attempt
+from ingest.clock import Now
+from ingest.errors import FileMissing, LeaseLost, LedgerUnavailable, WorkerLost
+from ingest.keyring import Keyring
+from ingest.ledger.accounts import Account, Accounts
+from ingest.ledger.pgp_keys import PgpKeys
+from ingest.ledger.queue import Lease, Queue
+from ingest.notices.notice import Stage
+from ingest.outcomes import Next, after, cause_of, code_of, public_of
+from ingest.report import Report
+from ingest.settings import Settings
+from ingest.spool import Spool
+from ingest.states import State
+from ingest.steps.decrypt import PlainText
+from ingest.steps.load import load
+from ingest.steps.map import Tally, mapped
+from ingest.steps.parse import CsvRecords
+from ingest.steps.settle import notices_of, settle, write_rejects
+from ingest.steps.stopwatch import Stopwatch
+from keystore.openpgp import Limits
+from manifests.errors import ManifestInvalid
+from manifests.model import Manifest
+from manifests.parse import parse_manifest
+from manifests.plan import build_plan
+from stores.lake import Lake
+
+_log = structlog.get_logger()
+
+
+class Carrier:
+    """Carries out claimed imports, one at a time."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        queue: Queue,
+        accounts: Accounts,
+        pgp_keys: PgpKeys,
+        keyring: Keyring,
+        spool: Spool,
+        lake: Lake,
+        now: Now,
+    ) -> None:
+        self._settings = settings
+        self._queue = queue
+        self._accounts = accounts
+        self._pgp_keys = pgp_keys
+        self._keyring = keyring
+        self._spool = spool
+        self._lake = lake
+        self._now = now
+
+    def carry_out(self, lease: Lease) -> None:
+        """Bring the import to an end, or to its next try. Raises only `LedgerUnavailable`: the lease then runs out."""
+        log = _log.bind(import_id=lease.report.id, account=lease.report.account, attempt=lease.report.attempts)
+        log.info("import_claimed", action="import_claimed")
+        try:
+            with self._heartbeat(lease):
+                self._carry(lease)
+        except LeaseLost:
+            log.warning("import_lease_lost", action="import_lease_lost")
+
+    def _carry(self, lease: Lease) -> None:
+        account = self._accounts.get(lease.report.account)
+        if account is None:
+            raise LookupError("an import of an account that is not in the ledger")
+        attempt = _Attempt(lease, account)
+        try:
+            self._store(attempt, self._pick_up(attempt))
+            report = replace(attempt.report, state=State.SUCCEEDED, code=None, message=None, remedy=None, column=None)
+            self._settle(attempt, report)
+        except (LeaseLost, LedgerUnavailable):
+            raise
+        except Exception as error:
+            self._fail(attempt, error)
+
+    def _pick_up(self, attempt: _Attempt) -> Manifest:
+        """Read the manifest, and tell the sender that the file was picked up."""
+        if attempt.report.attempts > self._settings.worker.max_attempts:
+            raise WorkerLost(
+                f"The import was tried {self._settings.worker.max_attempts} times and ended no try. Its files are kept."
+            )
+        path = self._spool.taken(attempt.report.id, "manifest")
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            raise FileMissing("The manifest is not there any more.") from None
+        try:
+            manifest = parse_manifest(content)
+        except ManifestInvalid as invalid:
+            attempt.report = replace(attempt.report, client_email=invalid.client_email, data_file=invalid.file_name)
+            raise
+        attempt.report = replace(
+            attempt.report,
+            type=manifest.type.value,
+            key_id=manifest.key_id,
+            client_email=manifest.client_email,
+            data_file=manifest.file_name,
+        )
+        notices = notices_of(attempt.report, Stage.PICKED_UP, attempt.account)
+        self._queue.picked_up(attempt.lease, attempt.report, notices, self._now())
+        return manifest
+
+    def _store(self, attempt: _Attempt, manifest: Manifest) -> None:
+        """The pull pipeline, from the taken file to the lake."""
+        report, watch = attempt.report, attempt.watch
+        settings = self._settings
+        keys = []
+        if manifest.key_id is not None:
+            with watch.step("unlock"):
+                keys = [self._keyring.unlock(report.account, manifest.key_id)]
+            attempt.public_key = keys[0].public_armored()
+        plain = PlainText(
+            self._spool.taken(report.id, "data"),
+            manifest,
+            keys,
+            limits=Limits(
+                max_plain_bytes=settings.openpgp.max_plain_bytes,
+                max_ratio=settings.openpgp.max_ratio,
+                max_seconds=settings.openpgp.max_seconds,
+            ),
+            engine=settings.openpgp.engine,
+            require_encryption=attempt.account.require_encryption,
+            stopwatch=watch,
+        )
+        tally = attempt.tally = Tally(
+            max_shown=settings.results.max_rejects_shown, max_kept=settings.results.max_rejects_in_file
+        )
+        chunks = plain.chunks()
+        try:
+            with watch.step("parse"):
+                records = CsvRecords(
+                    chunks,
+                    delimiter=manifest.delimiter,
+                    quote=manifest.quote,
+                    chunk_bytes=settings.worker.chunk_bytes,
+                )
+            attempt.header = records.header
+            plan = build_plan(
+                manifest,
+                records.header,
+                self._lake.registry(report.account, manifest.type),
+                allow_reserved_events=attempt.account.allow_reserved_events,
+            )
+            frames = watch.timed("parse", iter(records))
+            rows = mapped(frames, plan, received_at=report.received_at, tally=tally, manifest=manifest, watch=watch)
+            load(self._lake, attempt.lease, manifest.type, plan, rows, watch)
+        finally:
+            chunks.close()
+            attempt.report = replace(
+                attempt.report,
+                bytes_encrypted=plain.bytes_encrypted or None,
+                bytes_plain=plain.bytes_plain or None,
+                sha256=plain.sha256,
+            )
+        if manifest.key_id is not None:
+            self._pgp_keys.mark_used(manifest.key_id, self._now())
+
+    def _fail(self, attempt: _Attempt, error: Exception) -> None:
+        """Reject, defer or hold the import, as the table of outcomes says."""
+        consequence = after(error)
+        code, message = code_of(error), public_of(error)
+        log = _log.bind(import_id=attempt.report.id, account=attempt.report.account, code=code)
+        detail = getattr(error, "detail", "") or cause_of(error)
+        last_try = attempt.report.attempts >= self._settings.worker.max_attempts
+        if consequence.next is Next.DEFER and not last_try:
+            worker = self._settings.worker
+            wait = next_attempt(attempt.report.attempts, floor_s=worker.retry_floor_s, ceiling_s=worker.retry_ceiling_s)
+            log.warning("import_deferred", action="import_deferred", detail=detail, wait_s=wait)
+            self._queue.defer(
+                attempt.lease, code=code, message=message, next_attempt_at=self._now() + timedelta(seconds=wait)
+            )
+            return
+        rejected = consequence.next is Next.REJECT
+        if rejected:
+            log.info("import_failed", action="import_failed", detail=detail)
+        else:
+            log.error("import_held", action="import_held", detail=detail)
+        report = replace(
+            attempt.report,
+            state=State.FAILED if rejected else State.HELD,
+            code=code,
+            message=message,
+            remedy=consequence.remedy,
+            column=getattr(error, "column", None),
+        )
+        self._settle(attempt, report)
+
+    def _settle(self, attempt: _Attempt, report: Report) -> None:
+        """Complete the report, and settle."""
+        tally = attempt.tally
+        stored = report.state == State.SUCCEEDED
+        with attempt.watch.step("settle"):
+            if tally is not None:
+                report = replace(
+                    report,
+                    rows_read=tally.rows_read,
+                    rows_stored=tally.rows_accepted if stored else 0,
+                    rows_rejected=tally.rows_rejected,
+                    rejects=tuple(tally.shown),
+                    reject_file=write_rejects(self._spool, report, attempt.header, tally.kept, attempt.public_key),
+                )
+        report = replace(report, finished_at=self._now(), seconds=attempt.watch.rounded())
+        settle(self._queue, self._spool, attempt.lease, report, attempt.account, self._now)
+        _log.info(
+            "import_settled",
+            action="import_settled",
+            import_id=report.id,
+            account=report.account,
+            state=str(report.state),
+            code=report.code,
+            rows_stored=report.rows_stored,
+            rows_rejected=report.rows_rejected,
+        )
+
+    @contextmanager
+    def _heartbeat(self, lease: Lease) -> Iterator[None]:
+        """Renew the lease in a thread until the block ends."""
+        done = threading.Event()
+
+        def beat() -> None:
+            while not done.wait(self._settings.worker.lease_s / 3):
+                try:
+                    self._queue.heartbeat(lease, self._now())
+                except LeaseLost:
+                    return  # settling will notice
+                except LedgerUnavailable:
+                    continue  # the lease has two more beats
+
+        thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+
+class _Attempt:
+    """What is known so far about one try of one import."""
+
+    def __init__(self, lease: Lease, account: Account) -> None:
+        self.lease = lease
+        self.account = account
+        self.report = lease.report
+        self.watch = Stopwatch()
+        self.header: list[str] = []
+        self.tally: Tally | None = None
+        self.public_key: bytes | None = None

@@ -1,0 +1,184 @@
+"""`sealdrop check`: what would fail later, found now."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import smtplib
+import ssl
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from importlib.metadata import version
+from pathlib import Path
+
+from ingest.app import App
+from ingest.door.errors import DoorError
+from ingest.door.host_key import describe_host_key
+from keystore.errors import KeystoreError
+
+_ENOUGH_DISK_BYTES = 5_000_000_000
+_RELAY_TIMEOUT_S = 10.0
+_EXPIRY_WARNING = timedelta(days=30)
+_PATCHED_PYTHON = {(3, 11): (3, 11, 10), (3, 12): (3, 12, 5)}
+
+
+class Verdict(StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found; ``text`` says what to do when the verdict is not ``ok``."""
+
+    check: str
+    verdict: Verdict
+    text: str
+
+
+def run_checks(app: App) -> list[Finding]:
+    """All findings, in a fixed order; changes nothing but a test file that it removes again."""
+    checks: tuple[Callable[[App], Iterator[Finding]], ...] = (
+        _versions,
+        _folders,
+        _vault,
+        _host_key,
+        _accounts,
+        _mail,
+        _programs,
+    )
+    return [finding for check in checks for finding in check(app)]
+
+
+def _versions(_app: App) -> Iterator[Finding]:
+    running = sys.version_info[:3]
+    needed = _PATCHED_PYTHON.get(running[:2])
+    name = ".".join(map(str, running))
+    if (
+        needed is not None and running < needed
+    ):  # mail headers could be injected (FAULTS.md M1); we filter, but patch it
+        yield Finding("python", Verdict.WARN, f"{name} lacks security fixes of {'.'.join(map(str, needed))}: update it")
+    else:
+        yield Finding("python", Verdict.OK, name)
+    yield Finding("asyncssh", Verdict.OK, version("asyncssh"))
+
+
+def _folders(app: App) -> Iterator[Finding]:
+    folder = app.settings.data_dir
+    if not os.access(folder, os.W_OK | os.X_OK):
+        yield Finding(
+            "data folder", Verdict.FAIL, f"{folder} cannot be written: run `sealdrop init`, or correct its owner"
+        )
+        return
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    if mode & 0o077:
+        yield Finding("data folder", Verdict.WARN, f"{folder} can be read by others (mode {mode:04o}): chmod 700")
+    else:
+        yield Finding("data folder", Verdict.OK, str(folder))
+    yield _one_file_system(app)
+    free = shutil.disk_usage(folder).free
+    enough = free >= _ENOUGH_DISK_BYTES
+    yield Finding("disk", Verdict.OK if enough else Verdict.WARN, f"{free / 1e9:,.1f} GB free")
+
+
+def _one_file_system(app: App) -> Finding:
+    root = app.spool.root
+    if not root.is_dir():
+        return Finding("spool", Verdict.WARN, f"{root} is not there yet; `sealdrop serve` makes it")
+    devices = {entry.stat().st_dev for entry in root.iterdir() if entry.is_dir()} | {root.stat().st_dev}
+    if len(devices) > 1:
+        return Finding("spool", Verdict.FAIL, f"the folders in {root} lie on several file systems; they must share one")
+    return Finding("spool", Verdict.OK, str(root))
+
+
+def _vault(app: App) -> Iterator[Finding]:
+    try:
+        app.open_vault()
+    except KeystoreError as error:
+        yield Finding("master key", Verdict.FAIL, error.public)
+    else:
+        yield Finding("master key", Verdict.OK, "opens what the ledger holds")
+
+
+def _host_key(app: App) -> Iterator[Finding]:
+    try:
+        host_key = describe_host_key(app.settings.door.host_key_file)
+    except DoorError as error:
+        yield Finding("host key", Verdict.FAIL, error.public)
+    else:
+        yield Finding("host key", Verdict.OK, host_key.fingerprint)
+
+
+def _accounts(app: App) -> Iterator[Finding]:
+    accounts = app.accounts.all()
+    if not accounts:
+        yield Finding("accounts", Verdict.WARN, "none yet: `sealdrop account add` adds one")
+    now = app.now()
+    for account in accounts:
+        lacks = []
+        keys = app.pgp_keys.of_account(account.id)
+        if not account.ssh_keys:
+            lacks.append("no SSH key")
+        if not account.contacts and not account.allowed_domains:
+            lacks.append("no address for notices")
+        if account.require_encryption and not keys:
+            lacks.append("no key pair")
+        lacks += [
+            f"key pair {key.key_id} expires on {key.expires_at:%Y-%m-%d}"
+            for key in keys
+            if key.expires_at is not None and key.expires_at < now + _EXPIRY_WARNING
+        ]
+        yield Finding(f"account {account.id}", Verdict.WARN if lacks else Verdict.OK, ", ".join(lacks) or "complete")
+
+
+def _mail(app: App) -> Iterator[Finding]:
+    mail = app.settings.mail
+    if not mail.host:
+        yield Finding("mail", Verdict.WARN, "no relay: notices wait until `mail.host` is set")
+        return
+    if mail.password_file is not None:
+        yield _private_file("mail password", mail.password_file)
+    place = f"{mail.host}:{mail.port}"
+    timeout = min(mail.timeout_s, _RELAY_TIMEOUT_S)
+    try:
+        if mail.security == "tls":
+            context = ssl.create_default_context(cafile=mail.ca_file)
+            with smtplib.SMTP_SSL(mail.host, mail.port, timeout=timeout, context=context) as relay:
+                relay.ehlo_or_helo_if_needed()
+            starttls = False
+        else:
+            with smtplib.SMTP(mail.host, mail.port, timeout=timeout) as relay:
+                relay.ehlo_or_helo_if_needed()
+                starttls = relay.has_extn("starttls")
+    except (OSError, smtplib.SMTPException) as error:
+        yield Finding("mail", Verdict.FAIL, f"{place} does not answer: {error}")
+        return
+    if mail.security == "starttls" and not starttls:
+        yield Finding("mail", Verdict.FAIL, f"{place} offers no STARTTLS, which `mail.security` asks for")
+    else:
+        yield Finding("mail", Verdict.OK, f"{place} answers")
+
+
+def _private_file(check: str, path: Path) -> Finding:
+    if not path.is_file():
+        return Finding(check, Verdict.FAIL, f"{path} is not there")
+    if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        return Finding(check, Verdict.FAIL, f"{path} can be read by others: chmod 600")
+    return Finding(check, Verdict.OK, str(path))
+
+
+def _programs(app: App) -> Iterator[Finding]:
+    gpg = shutil.which("gpg")
+    if gpg is not None:
+        yield Finding("gpg", Verdict.OK, gpg)
+    elif app.settings.openpgp.engine == "gnupg":
+        yield Finding("gpg", Verdict.FAIL, "not installed, but `openpgp.engine` asks for it")
+    else:
+        yield Finding("gpg", Verdict.OK, "not installed: only needed for unusual messages")

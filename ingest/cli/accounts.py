@@ -1,0 +1,147 @@
+"""``sealdrop account``: customers and how they log in."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ingest.cli.session import CommandFailed, actor, needed_account, opened
+from ingest.cli.show import AsJson, hint, out, print_facts, print_json, print_table
+
+if TYPE_CHECKING:
+    from ingest.ledger.accounts import Account, SshKey
+
+app = typer.Typer(help="Customers: add, list, show.", no_args_is_help=True)
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_DOMAIN = re.compile(r"(?=.{1,253}$)([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z0-9-]{2,63}")
+
+
+@app.command()
+def add(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="Account ID; also the SFTP user name.")],
+    ssh_key: Annotated[
+        list[Path] | None, typer.Option("--ssh-key", help="File with SSH public keys; repeatable.")
+    ] = None,
+    contact: Annotated[list[str] | None, typer.Option(help="Mail address that may get notices; repeatable.")] = None,
+    allow_domain: Annotated[
+        list[str] | None, typer.Option(help="Domain whose addresses may get notices by clientEmail; repeatable.")
+    ] = None,
+    allow_plain: Annotated[
+        bool, typer.Option("--allow-plain", help="Accept files that are not encrypted, when the manifest has no keyId.")
+    ] = False,
+) -> None:
+    """Add a customer.
+
+    Example: `sealdrop account add acme --ssh-key acme.pub --contact data@acme.example`
+    """
+    from ingest.notices.recipients import is_plain_address
+
+    if not _NAME.fullmatch(name):
+        raise CommandFailed(
+            f"{name!r} is no account ID: 1 to 64 letters, digits, - and _, starting with a letter or digit."
+        )
+    keys = [key for file in ssh_key or () for key in _read_ssh_keys(file)]
+    for address in contact or ():
+        if not is_plain_address(address):
+            raise CommandFailed(f"{address!r} is no plain mail address: give one address for each --contact.")
+    for domain in allow_domain or ():
+        if not _DOMAIN.fullmatch(domain):
+            raise CommandFailed(f"{domain!r} is no domain name: for example acme.example.")
+    with opened(context) as parts:
+        parts.accounts.add(
+            name,
+            now=parts.now(),
+            actor=actor(),
+            contact_addresses=contact or (),
+            allowed_domains=allow_domain or (),
+            ssh_public_keys=keys,
+            require_encryption=not allow_plain,
+        )
+        parts.spool.prepare()
+        parts.spool.open_account(name)
+    out.print(f"account {name} added", markup=False)
+    if not keys:
+        hint("It has no SSH key yet, so nobody can log in as it.")
+    if not contact and not allow_domain:
+        hint("It has no contact and no allowed domain yet, so its notices go nowhere.")
+    hint(f"Next: `sealdrop key generate {name}` or `sealdrop key import {name} private.asc`.")
+
+
+@app.command("list")
+def list_(context: typer.Context, as_json: AsJson = False) -> None:
+    """List the customers.
+
+    Example: `sealdrop account list --json`
+    """
+    with opened(context) as parts:
+        accounts = parts.accounts.all()
+    if as_json:
+        print_json([_facts(account) for account in accounts])
+        return
+    rows = [(a.id, a.state, len(a.ssh_keys), ", ".join(a.contacts), a.created_at) for a in accounts]
+    print_table(
+        ("account", "state", "SSH keys", "contacts", "since"),
+        rows,
+        empty="No account yet: `sealdrop account add` adds one.",
+    )
+
+
+@app.command()
+def show(context: typer.Context, name: str, as_json: AsJson = False) -> None:
+    """Show one customer.
+
+    Example: `sealdrop account show acme`
+    """
+    with opened(context) as parts:
+        account = needed_account(parts, name)
+        keys = parts.pgp_keys.of_account(name)
+    facts = _facts(account) | {"pgp_keys": [key.key_id for key in keys]}
+    if as_json:
+        print_json(facts)
+        return
+    print_facts(
+        {
+            "account": account.id,
+            "state": account.state,
+            "since": account.created_at,
+            "encryption": "required" if account.require_encryption else "optional",
+            "contacts": "\n".join(account.contacts),
+            "allowed domains": "\n".join(account.allowed_domains),
+            "SSH keys": "\n".join(key.fingerprint for key in account.ssh_keys) or "none: nobody can log in",
+            "key IDs": "\n".join(key.key_id for key in keys) or "none: no encrypted file can be read",
+        }
+    )
+
+
+def _read_ssh_keys(file: Path) -> list[SshKey]:
+    """The public keys of a file, one a line. Raises `CommandFailed`."""
+    from ingest.ssh_keys import SshKeyRejected, read_ssh_key
+
+    try:
+        text = file.read_text()
+    except (OSError, UnicodeDecodeError):
+        raise CommandFailed(f"{file}: this file cannot be read as text.") from None
+    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    if not lines:
+        raise CommandFailed(f"{file} holds no SSH public key.")
+    try:
+        return [read_ssh_key(line) for line in lines]
+    except SshKeyRejected as rejected:
+        raise CommandFailed(f"{file}: {rejected}.") from None
+
+
+def _facts(account: Account) -> dict[str, Any]:
+    return {
+        "id": account.id,
+        "state": account.state,
+        "created_at": account.created_at,
+        "require_encryption": account.require_encryption,
+        "contacts": list(account.contacts),
+        "allowed_domains": list(account.allowed_domains),
+        "ssh_keys": [key.fingerprint for key in account.ssh_keys],
+    }

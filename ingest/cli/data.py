@@ -1,0 +1,87 @@
+"""``sealdrop profile`` and ``sealdrop events``: look into the lake."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+
+from ingest.cli.session import CommandFailed, needed_account, opened
+from ingest.cli.show import AsJson, hint, print_facts, print_json, print_table
+from manifests.types import SYSTEM_COLUMNS
+
+profile_app = typer.Typer(help="Profiles in the lake.", no_args_is_help=True)
+events_app = typer.Typer(help="Events in the lake.", no_args_is_help=True)
+
+
+@profile_app.callback()
+def profile_commands() -> None:
+    """Profiles in the lake."""
+
+
+@events_app.callback()
+def event_commands() -> None:
+    """Events in the lake."""
+
+
+@profile_app.command("show")
+def show_profile(
+    context: typer.Context,
+    account: str,
+    identity: Annotated[str | None, typer.Option(help="The user's identity.")] = None,
+    object_id: Annotated[str | None, typer.Option(help="The user's objectId.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show one user's profile: all updates, folded.
+
+    Example: `sealdrop profile show acme --identity 18121994201671`
+    """
+    if (identity is None) == (object_id is None):
+        raise typer.BadParameter("give one of --identity and --object-id")
+    column, value = ("identity", identity) if identity is not None else ("objectId", object_id)
+    with opened(context) as parts:
+        needed_account(parts, account)
+        profile = parts.lake.profile(account, column, value or "")
+    if profile is None:
+        raise CommandFailed(f"The account {account} has no profile with this {column}.")
+    if as_json:
+        print_json(profile)
+    else:
+        print_facts(profile)
+
+
+@events_app.command("list")
+def list_events(
+    context: typer.Context,
+    account: str,
+    name: Annotated[str | None, typer.Option(help="Only events of this name.")] = None,
+    since: Annotated[
+        datetime | None, typer.Option("--from", formats=["%Y-%m-%d", "%Y%m%d"], help="First day, UTC.")
+    ] = None,
+    until: Annotated[
+        datetime | None, typer.Option("--to", formats=["%Y-%m-%d", "%Y%m%d"], help="Last day, UTC.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List a customer's events, by time.
+
+    Example: `sealdrop events list acme --name Charged --from 2026-01-01 --to 2026-01-31`
+    """
+    with opened(context) as parts:
+        needed_account(parts, account)
+        events = parts.lake.events(
+            account,
+            name=name,
+            since=None if since is None else since.replace(tzinfo=UTC),
+            until=None if until is None else until.replace(tzinfo=UTC) + timedelta(days=1),
+            limit=limit,
+        )
+    if as_json:
+        print_json(events.to_dicts())
+        return
+    filled = [c for c in events.columns if c not in SYSTEM_COLUMNS and events[c].null_count() < events.height]
+    print_table(filled, events.select(filled).rows(), empty="No event that fits.")
+    if events.height == limit:
+        hint(f"(the first {limit}; --limit shows more)")

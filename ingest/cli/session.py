@@ -1,0 +1,62 @@
+"""What every command needs: the installation's parts, the actor for the audit, the errors with a text for people."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from ingest.errors import AlreadyThere, LimitReached
+from ingest.settings import SettingsInvalid, find_settings_file, load_settings
+
+if TYPE_CHECKING:
+    from ingest.app import App
+    from ingest.ledger.accounts import Account
+
+
+class CommandFailed(Exception):
+    """A command cannot do what it was asked; the text says why and what to do."""
+
+
+def text_of(error: Exception) -> str | None:
+    """An error's text for the operator, who may see the detail as well; ``None`` for an error that nobody foresaw."""
+    if isinstance(error, (CommandFailed, SettingsInvalid, AlreadyThere, LimitReached)):
+        return str(error)
+    public, detail = getattr(error, "public", None), getattr(error, "detail", "")
+    return f"{public}\n({detail})" if public and detail else public
+
+
+@contextlib.contextmanager
+def opened(context: typer.Context) -> Iterator[App]:
+    """The installation that the command is about; its ledger is brought to this version."""
+    from ingest.app import App  # after --help has been answered
+
+    given: Path | None = context.obj
+    file = find_settings_file(given)
+    if file is None:
+        raise CommandFailed(
+            "There is no sealdrop.toml here or in /etc/sealdrop: run `sealdrop init`, or name one with --config."
+        )
+    with contextlib.closing(App(load_settings(file))) as app:
+        app.database.migrate()
+        yield app
+
+
+def needed_account(app: App, name: str) -> Account:
+    """The account of this name. Raises `CommandFailed` when there is none."""
+    account = app.accounts.get(name)
+    if account is None:
+        raise CommandFailed(f"There is no account {name}: `sealdrop account list` shows the accounts.")
+    return account
+
+
+def actor() -> str:
+    """Who is at the command line, for the audit."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):  # a user ID without a name, as in a container
+        return "cli"

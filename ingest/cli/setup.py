@@ -1,0 +1,114 @@
+"""``sealdrop init``, ``serve``, ``check`` and ``demo``: the installation as a whole."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ingest.cli.session import opened
+from ingest.cli.show import AsJson, hint, out, print_json, print_table
+from ingest.logs import set_up_logs
+
+if TYPE_CHECKING:
+    from ingest.service import Service
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="Folder of the new installation.")] = Path(),
+    host: Annotated[str, typer.Option(help="Address on which the door listens.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on which the door listens.")] = 2222,
+    mail_host: Annotated[str, typer.Option(help="SMTP relay for notices.")] = "",
+    mail_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the SMTP relay.")] = 587,
+) -> None:
+    """Make a new installation: settings file, master key, host key, ledger. Says what to do next.
+
+    Example: `sealdrop init /srv/sealdrop`
+    """
+    from ingest.door.host_key import describe_host_key
+    from ingest.installation import Choices, initialise
+
+    settings = initialise(folder, Choices(host=host, port=port, mail_host=mail_host, mail_port=mail_port))
+    host_key = describe_host_key(settings.door.host_key_file)
+    file = folder / "sealdrop.toml"
+    out.print(f"settings     {file}", markup=False)
+    out.print(f"master key   {settings.vault.master_key_file}", markup=False)
+    out.print(f"host key     {settings.door.host_key_file}  {host_key.fingerprint}", markup=False)
+    out.print(f"data         {settings.data_dir}", markup=False)
+    out.print(f"known_hosts  {host_key.known_hosts_line(settings.door.host, settings.door.port)}", markup=False)
+    hint("Keep a copy of the master key in a safe place: without it no stored key pair can be opened again.")
+    where = "" if folder == Path() else f"--config {file} "
+    hint(f"Next: sealdrop {where}account add acme --ssh-key KEY.pub --contact you@example.com")
+    hint(f"Then: sealdrop {where}key generate acme, and sealdrop {where}serve")
+
+
+def serve(
+    context: typer.Context,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Run only this part: door, worker or notices; repeatable.")
+    ] = None,
+) -> None:
+    """Run the service until SIGTERM or Ctrl-C; then finish what runs, for a few seconds, and stop.
+
+    Example: `sealdrop serve`
+    """
+    from ingest.hardening import harden_process
+    from ingest.service import Part, Service
+
+    try:
+        parts = frozenset(Part(name) for name in only) if only else frozenset(Part)
+    except ValueError:
+        raise typer.BadParameter(f"--only takes {', '.join(Part)}") from None
+    harden_process(end_with_parent=False)
+    with opened(context) as app:
+        set_up_logs(app.settings.log_level)
+        asyncio.run(_until_signal(Service(app, parts)))
+
+
+async def _until_signal(service: Service) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with service.running():
+        if service.port is not None:
+            hint(f"The door is open on port {service.port}.")
+        await stop.wait()
+        hint("Stopping ...")
+
+
+def check(context: typer.Context, as_json: AsJson = False) -> None:
+    """Look at settings, permissions, keys, mail relay and disk. Exit code 1 when something would fail later.
+
+    Example: `sealdrop check`
+    """
+    from ingest.checks import Verdict, run_checks
+
+    with opened(context) as app:
+        findings = run_checks(app)
+    if as_json:
+        print_json([{"check": f.check, "verdict": f.verdict, "text": f.text} for f in findings])
+    else:
+        style = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red"}
+        rows = [(f"[{style[f.verdict]}]{f.verdict}[/]", f.check, f.text) for f in findings]
+        print_table(("", "check", "finding"), rows, empty="")
+    raise typer.Exit(1 if any(f.verdict is Verdict.FAIL for f in findings) else 0)
+
+
+def demo(
+    keep: Annotated[
+        Path | None, typer.Option(help="Run in this new folder and keep it; default is a temporary one.")
+    ] = None,
+) -> None:
+    """Show the whole way on this machine: keys, encryption, SFTP, import, mails, data.
+
+    Uses the real gpg and sftp when they are there. Exit code 0 only when everything arrived.
+
+    Example: `sealdrop demo`
+    """
+    from ingest.demo.story import run_demo
+
+    raise typer.Exit(run_demo(keep))

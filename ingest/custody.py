@@ -1,0 +1,69 @@
+"""Custody of PGP pairs: checked, sealed, and stored under a key ID that we issue."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Literal
+
+from ingest.app import App
+from ingest.keyring import passphrase_record, private_key_record
+from ingest.ledger.pgp_keys import PgpKey, SealedPair
+from keystore.pgp_keys import GeneratedPair, KeyFacts, PrivateKey, generate_pair, inspect_private
+from keystore.secret import Secret
+
+PairKind = Literal["rsa3072", "cv25519"]
+
+
+def import_pair(app: App, account: str, private_key: bytes, passphrase: Secret | None, *, actor: str) -> PgpKey:
+    """Store a pair that a customer made.
+
+    Raises `KeyRejected` or `KeyPassphraseWrong` when it would not open files, `AlreadyThere`, `LimitReached`, and
+    what the vault raises.
+    """
+    facts = inspect_private(private_key, passphrase, now=app.now())
+    key_id = str(uuid.uuid4())
+    transferable = Secret(private_key)
+    public_key = PrivateKey.unlock(key_id, transferable, passphrase).public_armored()
+    return _store(app, account, key_id, transferable, passphrase, public_key, facts, actor)
+
+
+def make_pair(app: App, account: str, kind: PairKind, *, actor: str) -> tuple[PgpKey, GeneratedPair]:
+    """Make a pair for an account and store it; what is handed out of it is handed out once.
+
+    Raises `AlreadyThere`, `LimitReached`, and what the vault raises.
+    """
+    key_id = str(uuid.uuid4())
+    pair = generate_pair(kind, f"{account} (Sealdrop {key_id})", now=app.now())
+    key = _store(app, account, key_id, pair.private_armored, pair.passphrase, pair.public_armored, pair.facts, actor)
+    return key, pair
+
+
+def _store(
+    app: App,
+    account: str,
+    key_id: str,
+    private_key: Secret,
+    passphrase: Secret | None,
+    public_key: bytes,
+    facts: KeyFacts,
+    actor: str,
+) -> PgpKey:
+    vault = app.open_vault()
+    key = PgpKey(
+        key_id=key_id,
+        account=account,
+        state="active",
+        fingerprint=facts.fingerprint,
+        algorithm=facts.algorithm,
+        user_ids=facts.user_ids,
+        created_at=app.now(),
+        expires_at=facts.expires_at,
+        last_used_at=None,
+        public_key=public_key,
+    )
+    sealed = SealedPair(
+        vault.seal(private_key.expose(), private_key_record(account, key_id)),
+        None if passphrase is None else vault.seal(passphrase.expose(), passphrase_record(account, key_id)),
+    )
+    app.pgp_keys.add(key, sealed, actor=actor)
+    return key

@@ -1,0 +1,1 @@
+"""The demo: a customer and a mail server on this machine, around the real service."""

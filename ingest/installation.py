@@ -1,0 +1,80 @@
+"""Making a new installation: settings file, master key, host key, ledger, folders. Refuses to touch an existing one."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ingest.app import App
+from ingest.door.host_key import make_host_key
+from ingest.ledger.vault_check import write_vault_check
+from ingest.settings import Settings, SettingsInvalid, load_settings
+from keystore.master_key import load_master_key, make_master_key
+from keystore.vault import Vault
+
+_SETTINGS = """\
+# Sealdrop settings. Every value can also come from the environment: SEALDROP_DOOR__PORT=22.
+# All settings with their defaults: docs/configuration.md
+
+data_dir = "data"
+
+[door]
+host = "{host}"
+port = {port}
+
+[mail]
+# The SMTP relay for notices. Without a host no mail is sent; notices wait until there is one.
+host = "{mail_host}"
+port = {mail_port}
+security = "{mail_security}"      # "starttls", "tls", or "none" for a relay on this machine
+sender = "sealdrop@localhost"
+# username = "sealdrop"
+# password_file = "smtp_password"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What a new settings file says."""
+
+    host: str
+    port: int
+    mail_host: str
+    mail_port: int
+    mail_security: str = "starttls"
+
+
+def initialise(folder: Path, choices: Choices) -> Settings:
+    """Make an installation in ``folder`` and return its settings.
+
+    Raises `SettingsInvalid` when there is a settings file already. Key files that exist are kept as they are, so that
+    an attempt that was interrupted can be finished.
+    """
+    file = folder / "sealdrop.toml"
+    if file.exists():
+        raise SettingsInvalid([f"{file}: there is an installation here already; nothing was changed"])
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    part = folder / ".sealdrop.toml.part"
+    part.write_text(_SETTINGS.format(**asdict(choices)))
+    settings = load_settings(part)
+    prepare(settings)
+    part.replace(file)  # last: the settings file says that the installation is complete
+    return load_settings(file)
+
+
+def prepare(settings: Settings) -> None:
+    """Make whatever of an installation is not there yet; changes nothing that is."""
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not settings.vault.master_key_file.exists():
+        make_master_key(settings.vault.master_key_file)
+    if not settings.door.host_key_file.exists():
+        make_host_key(settings.door.host_key_file)
+    app = App(settings)
+    try:
+        app.database.migrate()
+        key = load_master_key(settings.vault.master_key_file, allow_environment=settings.vault.allow_environment)
+        write_vault_check(app.database, Vault(key))
+        app.spool.prepare()
+        settings.lake_dir.mkdir(mode=0o700, exist_ok=True)
+    finally:
+        app.close()

@@ -1,0 +1,124 @@
+"""The service: all parts on one event loop, or only one of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from enum import StrEnum
+
+import structlog
+
+from ingest.app import App
+from ingest.door.server import Door
+from ingest.errors import LedgerUnavailable
+from ingest.notices.deliver import deliver_due
+from ingest.notices.mailer import Mailer
+from ingest.steps.collect import Collector
+from ingest.watch import watch
+from ingest.workers import Workers
+
+_DRAIN_S = 20.0
+_OUTBOX_POLL_S = 2.0
+
+_log = structlog.get_logger()
+
+
+class Part(StrEnum):
+    """A part of the service that can run alone."""
+
+    DOOR = "door"
+    WORKER = "worker"
+    NOTICES = "notices"
+
+
+class Service:
+    """The running service; ``port`` is the door's once it is open."""
+
+    def __init__(self, app: App, parts: frozenset[Part] = frozenset(Part)) -> None:
+        self._app = app
+        self._parts = parts
+        self._stop = asyncio.Event()
+        self._mail_due = asyncio.Event()
+        self._workers = Workers(app.settings, on_settled=self._mail_due.set)
+        self.port: int | None = None
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Start the parts, and at the end of the block stop them in order: the door first, then what works.
+
+        Raises what the vault and the door raise at their start; then nothing runs.
+        """
+        app = self._app
+        await asyncio.to_thread(_prepare, app)
+        async with contextlib.AsyncExitStack() as stack:
+            if Part.NOTICES in self._parts and app.settings.mail.host:
+                stack.push_async_callback(_cancelled, asyncio.create_task(self._deliver()))
+            if Part.WORKER in self._parts:
+                await self._workers.start()
+                stack.push_async_callback(self._workers.stop, _DRAIN_S)
+            if Part.DOOR in self._parts:
+                await self._open_door(stack)
+            try:
+                yield
+            finally:
+                self._stop.set()
+
+    async def _open_door(self, stack: contextlib.AsyncExitStack) -> None:
+        app = self._app
+        collector = Collector(app.spool, app.imports, now=app.now, on_ready=self._on_ready(asyncio.get_running_loop()))
+        await asyncio.to_thread(collector.recover)
+
+        async def published(account: str, name: str) -> None:
+            await asyncio.to_thread(collector.published, account, name)
+
+        door = Door(app.settings.door, app.spool, authorized_keys=self._authorized_keys, published=published)
+        await door.start()
+        self.port = door.port
+        _log.info("door_open", action="door_open", port=door.port)
+        watching = asyncio.create_task(watch(app.settings.watch, app.spool, app.accounts, collector, self._stop))
+        stack.push_async_callback(_cancelled, watching)
+        stack.push_async_callback(door.drain, _DRAIN_S)
+
+    def _on_ready(self, loop: asyncio.AbstractEventLoop) -> Callable[[str], None]:
+        """What a thread calls when an import is ready."""
+
+        def on_ready(_import_id: str) -> None:
+            loop.call_soon_threadsafe(self._workers.nudge)
+
+        return on_ready
+
+    async def _authorized_keys(self, account: str) -> list[str] | None:
+        found = await asyncio.to_thread(self._app.accounts.get, account)
+        if found is None or found.state != "active":
+            return None
+        await asyncio.to_thread(self._app.spool.open_account, account)
+        return [key.public_key for key in found.ssh_keys]
+
+    async def _deliver(self) -> None:
+        """Send what is due, at once when a worker has settled something, else every few seconds."""
+        mailer = Mailer(self._app.settings.mail)
+        while True:
+            self._mail_due.clear()
+            try:
+                await deliver_due(self._app.outbox, mailer, self._app.settings.mail, self._app.now)
+            except LedgerUnavailable as error:
+                _log.warning("ledger_unavailable", action="ledger_unavailable", detail=error.detail)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_OUTBOX_POLL_S):
+                    await self._mail_due.wait()
+
+
+def _prepare(app: App) -> None:
+    """Everything that must be right before anything runs."""
+    app.database.migrate()
+    app.open_vault()
+    app.spool.prepare()
+    for set_aside in app.lake.recover():
+        _log.warning("lake_entry_set_aside", action="lake_entry_set_aside", entry=set_aside)
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

@@ -1,0 +1,61 @@
+"""The watcher: looks into the drops for files that did not come through the door.
+
+The scan every few seconds is the truth; watchfiles is only a hint that makes it happen earlier (FAULTS.md W9: hints
+get lost).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import structlog
+from watchfiles import awatch
+
+from ingest.errors import LedgerUnavailable
+from ingest.ledger.accounts import Accounts
+from ingest.settings import WatchSettings
+from ingest.spool import Spool
+from ingest.steps.collect import Collector, scan_all
+
+_log = structlog.get_logger()
+
+
+async def watch(
+    settings: WatchSettings, spool: Spool, accounts: Accounts, collector: Collector, stop: asyncio.Event
+) -> None:
+    """Scan until ``stop`` is set."""
+    hinted = asyncio.Event()
+    hints = asyncio.create_task(_listen(spool, hinted, stop))
+    try:
+        while not stop.is_set():
+            try:
+                await asyncio.to_thread(_scan, spool, accounts, collector)
+            except LedgerUnavailable as error:
+                _log.warning("ledger_unavailable", action="ledger_unavailable", detail=error.detail)
+            hinted.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(settings.rescan_s):
+                    await hinted.wait()
+    finally:
+        hints.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await hints
+
+
+def _scan(spool: Spool, accounts: Accounts, collector: Collector) -> None:
+    names = [account.id for account in accounts.all()]
+    for name in names:
+        spool.open_account(name)
+    scan_all(collector, names)
+
+
+async def _listen(spool: Spool, hinted: asyncio.Event, stop: asyncio.Event) -> None:
+    try:
+        async for _ in awatch(spool.drops, stop_event=stop, debounce=200, recursive=True, raise_interrupt=False):
+            hinted.set()
+    except (OSError, RuntimeError) as error:  # no inotify here, or no watch left: the scans go on
+        _log.warning("watch_unavailable", action="watch_unavailable", error=str(error))
+    finally:
+        if stop.is_set():
+            hinted.set()

@@ -1,0 +1,66 @@
+"""One column of strings to one column of values, vectorised; a cell that does not fit becomes null.
+
+Blanks (space and tab) around a cell do not count, except in a String, which is stored as it came. An empty cell is no
+value, and outside a String so is one of blanks only.
+
+    Integer  decimal digits, at most one sign + or - before them, within 64 bits; no fraction, exponent or separator
+    Float    decimal, with or without point and exponent, finite; no words (nan, inf)
+    Boolean  0 1 true false, any letter case
+    Date     see `manifests.dates`
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+import polars as pl
+
+from manifests.dates import EPOCH_SECONDS, moments
+from manifests.names import TIMESTAMP
+from manifests.plan import Cell
+from manifests.types import DataType
+
+_BLANKS = " \t"
+_BOOLEANS = {"0": False, "1": True, "false": False, "true": True}
+
+POLARS_TYPES: dict[DataType, pl.DataType] = {
+    DataType.STRING: pl.String(),
+    DataType.INTEGER: pl.Int64(),
+    DataType.FLOAT: pl.Float64(),
+    DataType.BOOLEAN: pl.Boolean(),
+    DataType.DATE: pl.Datetime("us", "UTC"),
+}
+"""The column type of each data type in an accepted frame."""
+
+
+def filled(text: pl.Expr, null_values: tuple[str, ...]) -> pl.Expr:
+    """The cells that have a value, as they came; null for the others."""
+    empty = text.str.len_bytes() == 0
+    return pl.when(~(empty | text.is_in(null_values) if null_values else empty)).then(text)
+
+
+def trimmed(text: pl.Series) -> pl.Series:
+    """The cells without blanks around them; null for those of blanks only."""
+    bare = text.str.strip_chars(_BLANKS)
+    return pl.select(pl.when(bare.str.len_bytes() > 0).then(bare)).to_series()
+
+
+def typed(text: pl.Series, cell: Cell) -> pl.Series:
+    """The values of filled cells in the type that the manifest promises; null where one does not have it."""
+    if cell.target == TIMESTAMP and cell.asked is DataType.INTEGER:
+        return moments(text, EPOCH_SECONDS, "UTC")
+    match cell.asked:
+        case DataType.STRING:
+            return text
+        case DataType.INTEGER:
+            return text.cast(pl.Int64, strict=False)
+        case DataType.FLOAT:
+            number = text.cast(pl.Float64, strict=False)
+            finite = number.is_finite()
+            return number if finite.all() else pl.select(pl.when(finite).then(number)).to_series()
+        case DataType.BOOLEAN:
+            return text.str.to_lowercase().replace_strict(_BOOLEANS, default=None, return_dtype=pl.Boolean)
+        case DataType.DATE:
+            return moments(text, cell.form, cell.zone)
+        case _:
+            assert_never(cell.asked)

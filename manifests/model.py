@@ -1,0 +1,69 @@
+"""A manifest after it was read: what the sender says about one data file (CONTRACT.md 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+from manifests.dates import ISO_8601
+from manifests.types import DataType, ImportType
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """What the sender says about one column of the file.
+
+    ``ct_name`` is ``None`` for the column's own name. ``format`` is one of `manifests.dates.DATE_FORMATS` and set for
+    dates only; ``timezone`` is an IANA name, ``None`` for the manifest's default.
+    """
+
+    ct_name: str | None = None
+    data_type: DataType = DataType.STRING
+    format: str | None = None
+    timezone: str | None = None
+    ignore: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The sender's description of one data file; every field has been checked.
+
+    ``key_id`` is lower case; ``size`` (bytes) and ``sha256`` (lower case hex) are those of the file as it is uploaded.
+    At most one of ``max_errors`` (rows) and ``max_errors_percent`` (of the rows read) is set.
+    """
+
+    file_name: str
+    type: ImportType
+    client_email: str
+    key_id: str | None = None
+    columns: Mapping[str, Column] = field(default_factory=lambda: MappingProxyType({}))
+    delimiter: str = ","
+    quote: str = '"'
+    null_values: tuple[str, ...] = ()
+    event_name: str | None = None
+    default_timezone: str = "UTC"
+    size: int | None = None
+    sha256: str | None = None
+    on_error: Literal["skip", "abort"] = "skip"
+    max_errors: int | None = None
+    max_errors_percent: float | None = None
+
+    def tolerates(self, *, rejected: int, read: int) -> bool:
+        """Whether an import may store its good rows after ``rejected`` of ``read`` rows were rejected.
+
+        A percentage is meant of the whole file: ask when all rows have been read. A count and ``abort`` may be asked
+        at any time, and once the answer is no it stays no.
+        """
+        if rejected == 0:
+            return True
+        if self.on_error == "abort":
+            return False
+        if self.max_errors is not None:
+            return rejected <= self.max_errors
+        return self.max_errors_percent is None or rejected * 100 <= self.max_errors_percent * read
+
+    def date_form(self, column: Column) -> tuple[str, str]:
+        """The form and the time zone of a date column; ISO 8601 and the manifest's zone where it does not say."""
+        return column.format or ISO_8601, column.timezone or self.default_timezone
