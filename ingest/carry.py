@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 
@@ -27,6 +27,7 @@ from ingest.report import Report
 from ingest.settings import Settings
 from ingest.spool import Spool
 from ingest.states import State
+from ingest.steps.ahead import ahead
 from ingest.steps.decrypt import PlainText
 from ingest.steps.load import load
 from ingest.steps.map import Tally, mapped
@@ -39,6 +40,8 @@ from manifests.model import Manifest
 from manifests.parse import parse_manifest
 from manifests.plan import build_plan
 from stores.lake import Lake
+
+_FRAMES_AHEAD = 2  # each holds a chunk of the file: more of them is only more memory
 
 _log = structlog.get_logger()
 
@@ -147,7 +150,7 @@ class Carrier:
         try:
             with watch.step("parse"):
                 records = CsvRecords(
-                    chunks,
+                    watch.waiting(chunks),
                     delimiter=manifest.delimiter,
                     quote=manifest.quote,
                     chunk_bytes=settings.worker.chunk_bytes,
@@ -161,7 +164,8 @@ class Carrier:
             )
             frames = watch.timed("parse", iter(records))
             rows = mapped(frames, plan, received_at=report.received_at, tally=tally, manifest=manifest, watch=watch)
-            load(self._lake, attempt.lease, manifest.type, plan, rows, watch)
+            with closing(ahead(rows, most=_FRAMES_AHEAD, name="map")) as stored:
+                load(self._lake, attempt.lease, manifest.type, plan, watch.waiting(stored), watch)
         finally:
             chunks.close()
             attempt.report = replace(

@@ -96,7 +96,7 @@ class WorkerSettings(_Section):
     max_attempts: PositiveInt = Field(3, description="Tries of one import before it waits for the operator.")
     retry_floor_s: Seconds = Field(10, description="Wait before the second try; doubles with each further one.")
     retry_ceiling_s: Seconds = Field(600, description="Longest wait between two tries.")
-    chunk_bytes: PositiveInt = Field(16_000_000, description="Plain text that is parsed at once.")
+    chunk_bytes: PositiveInt = Field(8_000_000, description="Plain text that is parsed at once.")
 
 
 class WatchSettings(_Section):

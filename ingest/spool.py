@@ -22,22 +22,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
+from manifests.names import FILE_NAME
+
 Taken = Literal["manifest", "data"]
 
-_NAME = re.compile(r"[A-Za-z0-9_()+@][A-Za-z0-9 ._()+@-]{0,127}")
 _RESULT_NAME = re.compile(r"[A-Za-z0-9_()+@][A-Za-z0-9 ._()+@-]{0,254}")
 _IN_PROGRESS = (".filepart", ".part", ".partial", ".tmp")
 _MANIFEST = (".manifest", ".manifest.json", ".manifest.yaml", ".manifest.yml")
 
-NAME_RULE = (
-    "letters, digits, space and . _ ( ) + @ - are allowed, at most 128 of them, "
-    "and the first is not a dot, a dash or a space"
-)
-
 
 def is_allowed_name(name: str) -> bool:
-    """Whether a client may use this file name (FAULTS.md S10); `NAME_RULE` says the rule in words."""
-    return _NAME.fullmatch(name) is not None and not name.endswith((" ", "."))
+    """Whether a client may use this file name (FAULTS.md S10); `FILE_NAME_RULE` says it in words."""
+    return FILE_NAME.fullmatch(name) is not None
 
 
 def is_result_name(name: str) -> bool:

@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+MAX_PROBLEMS_TOLD = 50
+"""Problems of one manifest that its error's text lists; `ManifestInvalid.problems` has all."""
+
 
 class ManifestError(Exception):
     """Base of this package's errors; only its leaves are raised."""
@@ -52,7 +55,10 @@ class ManifestInvalid(ManifestError):
         self, problems: tuple[Problem, ...], *, file_name: str | None = None, client_email: str | None = None
     ) -> None:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        super().__init__(f"The manifest has {count}:\n" + "\n".join(f"- {problem}" for problem in problems))
+        lines = [f"- {problem}" for problem in problems[:MAX_PROBLEMS_TOLD]]
+        if len(problems) > MAX_PROBLEMS_TOLD:
+            lines.append(f"- and {len(problems) - MAX_PROBLEMS_TOLD} more")
+        super().__init__("\n".join([f"The manifest has {count}:", *lines]))
         self.problems = problems
         self.file_name = file_name
         self.client_email = client_email

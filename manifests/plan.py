@@ -136,7 +136,7 @@ def _check_header(manifest: Manifest, header: Sequence[str]) -> None:
 def _missing(name: str, header: Sequence[str]) -> str:
     near = closest(name, header)
     hint = f"the closest in the file is {shown(near)}" if near is not None else f"the file has {_listed(header)}"
-    return f"The manifest maps the column {shown(name)}, which the file does not have; {hint}."
+    return f"The column {shown(name)} of the manifest is not in the file; {hint}."
 
 
 def _listed(header: Sequence[str], most: int = 20) -> str:

@@ -25,7 +25,7 @@ _WAY = """\
  ──> decrypt > parse > map > load ──> the lake
  ──> settle ──> results/ + mails
 """
-_STEPS = ("upload", "unlock", "decrypt", "parse", "map", "load", "settle")
+_STEPS = ("upload", "unlock", "decrypt", "parse", "map", "load", "settle", "total")
 
 
 class Picture:

@@ -12,12 +12,13 @@ from typing import Literal
 
 from asyncssh import SFTPInvalidFilename
 
-from ingest.spool import NAME_RULE, is_allowed_name, is_result_name
+from ingest.spool import is_allowed_name, is_result_name
+from manifests.names import FILE_NAME_RULE
 
 RESULTS = "results"
 
 FLAT = "The drop has no folders other than /results: upload to / itself, without a folder in the path."
-BAD_NAME = f"This file name is not allowed: {NAME_RULE}. Rename the file and send it again."
+BAD_NAME = f"This file name is not allowed: {FILE_NAME_RULE}. Rename the file and send it again."
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,18 +6,16 @@ without an error: only then were integrity, size and SHA-256 proven.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
-import queue
-import threading
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
 from ingest.errors import ChecksumMismatch, FileMissing, SizeMismatch
+from ingest.steps.ahead import ahead
 from ingest.steps.stopwatch import Stopwatch
-from keystore.errors import NotEncrypted
-from keystore.openpgp import EngineName, Limits, Message, decrypt
+from keystore.errors import KeystoreError, NotEncrypted
+from keystore.openpgp import EngineName, Limits, decrypt
 from keystore.pgp_keys import PrivateKey
 from manifests.model import Manifest
 
@@ -30,10 +28,7 @@ class CipherText(io.RawIOBase):
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        try:
-            self._file = path.open("rb", buffering=0)
-        except FileNotFoundError:
-            raise FileMissing("The data file that the manifest names is not there any more.") from None
+        self._file = path.open("rb", buffering=0)
         self._hash = hashlib.sha256()
         self._at = 0
 
@@ -101,54 +96,31 @@ class PlainText:
         self._engine: EngineName = engine
         self._require_encryption = require_encryption
         self._stopwatch = stopwatch
-        self._chunks: queue.Queue[bytes | Exception | None] = queue.Queue(_CHUNKS_AHEAD)
-        self._stop = threading.Event()
         self.bytes_encrypted = 0
         self.bytes_plain = 0
         self.sha256: str | None = None
 
     def chunks(self) -> Generator[bytes, None, None]:
-        """Start the thread and hand its chunks on; an abandoned iteration stops the thread."""
-        thread = threading.Thread(target=self._run, name="decrypt", daemon=True)
-        thread.start()
-        try:
-            while (chunk := self._chunks.get()) is not None:
-                if isinstance(chunk, Exception):
-                    raise chunk
-                yield chunk
-        finally:
-            self._stop.set()
-            while thread.is_alive():
-                with contextlib.suppress(queue.Empty):  # the thread may wait for room
-                    self._chunks.get_nowait()
-                thread.join(0.01)
+        """The plain text; iterate once, and close it when it is not read to its end."""
+        return ahead(self._checked(), most=_CHUNKS_AHEAD, name="decrypt")
 
-    def _run(self) -> None:
-        try:
-            with CipherText(self._path) as source:
-                self._check_size()
-                try:
-                    self._hand_over(source)
-                finally:
-                    if not self._stop.is_set():
-                        self.bytes_encrypted, self.sha256 = source.finish()
-                self._check_hash()
-            self._chunks.put(None)
-        except Exception as error:
-            self._chunks.put(error)
-
-    def _hand_over(self, source: CipherText) -> None:
-        for chunk in self._stopwatch.timed("decrypt", self._decrypted(source)):
-            self.bytes_plain += len(chunk)
-            self._chunks.put(chunk)
-            if self._stop.is_set():
-                return
+    def _checked(self) -> Generator[bytes, None, None]:
+        self._check_size()
+        with CipherText(self._path) as source:
+            try:
+                for chunk in self._stopwatch.timed("decrypt", self._decrypted(source)):
+                    self.bytes_plain += len(chunk)
+                    yield chunk
+            except KeystoreError:
+                self.bytes_encrypted, self.sha256 = source.finish()  # the report names the file that was refused
+                raise
+            self.bytes_encrypted, self.sha256 = source.finish()
+        self._check_hash()
 
     def _decrypted(self, source: CipherText) -> Iterator[bytes]:
         buffered = io.BufferedReader(source, _CHUNK)
-        message: Message | None = None
+        message = decrypt(buffered, self._keys, limits=self._limits, engine=self._engine)
         try:
-            message = decrypt(buffered, self._keys, limits=self._limits, engine=self._engine)
             yield from message
         except NotEncrypted:
             if self._require_encryption or self._manifest.key_id is not None:
@@ -156,12 +128,14 @@ class PlainText:
             buffered.seek(0)
             yield from iter(lambda: buffered.read(_CHUNK), b"")
         finally:
-            if message is not None:
-                message.close()
+            message.close()
             buffered.detach()  # or it would close the source, whose hash is still wanted
 
     def _check_size(self) -> None:
-        size = self._path.stat().st_size
+        try:
+            size = self._path.stat().st_size
+        except FileNotFoundError:
+            raise FileMissing("The data file that the manifest names is not there any more.") from None
         if self._manifest.size is not None and self._manifest.size != size:
             raise SizeMismatch(
                 f"The encrypted file has {size:,} bytes, but the manifest says {self._manifest.size:,} in `size`."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from datetime import datetime
 
 import polars as pl
@@ -51,7 +51,7 @@ def mapped(
     tally: Tally,
     manifest: Manifest,
     watch: Stopwatch,
-) -> Iterator[pl.DataFrame]:
+) -> Generator[pl.DataFrame, None, None]:
     """The accepted rows of each chunk.
 
     Raises `TooManyErrors` as soon as the manifest's ``onError`` or a count in ``maxErrors`` is exceeded; a percentage

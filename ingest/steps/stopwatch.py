@@ -16,11 +16,22 @@ class Stopwatch:
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self._start = perf_counter()
         self._running = threading.local()
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
         """Time the block for step ``name``."""
+        own: list[float] = []
+        try:
+            with self._nested(own):
+                yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + own[0]
+
+    @contextmanager
+    def _nested(self, own: list[float]) -> Iterator[None]:
+        """Time the block, and append its time without that of the blocks in it to ``own``."""
         outer: list[float] | None = getattr(self._running, "inner", None)
         inner = self._running.inner = [0.0]
         start = perf_counter()
@@ -28,7 +39,7 @@ class Stopwatch:
             yield
         finally:
             whole = perf_counter() - start
-            self.seconds[name] = self.seconds.get(name, 0.0) + whole - inner[0]
+            own.append(whole - inner[0])
             self._running.inner = outer
             if outer is not None:
                 outer[0] += whole
@@ -43,6 +54,17 @@ class Stopwatch:
                     return
             yield item
 
+    def waiting(self, items: Iterator[T]) -> Iterator[T]:
+        """Hand ``items`` on, and count the wait for each for no step: another thread makes them."""
+        while True:
+            with self._nested([]):
+                try:
+                    item = next(items)
+                except StopIteration:
+                    return
+            yield item
+
     def rounded(self) -> dict[str, float]:
-        """Seconds by step, to the millisecond."""
-        return {name: round(seconds, 3) for name, seconds in self.seconds.items()}
+        """Seconds by step to the millisecond, and ``total`` since the start: less than their sum, as steps overlap."""
+        seconds = {**self.seconds, "total": perf_counter() - self._start}
+        return {name: round(value, 3) for name, value in seconds.items()}

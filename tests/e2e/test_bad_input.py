@@ -1,4 +1,4 @@
-"""What a sender can get wrong: each has a named failure, a mail that a person understands, a result file, and the next import works."""
+"""What a sender can get wrong: each has a named failure, a mail, a result file, and the next import works."""
 
 from __future__ import annotations
 
