@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check lint types clean
+.PHONY: demo test check lint types docs bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/sealdrop demo
@@ -20,6 +20,14 @@ lint: $(VENV)/.installed-dev
 
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy
+
+# The reference pages, written from the code.
+docs: $(VENV)/.installed-dev
+	$(BIN)/python -m ingest.reference docs
+
+# A whole import against gpg alone; more rows: $(BIN)/python -m bench.import_run --rows 10000000
+bench: $(VENV)/.installed-dev system-programs
+	$(BIN)/python -m bench.import_run --json
 
 # The tests drive the real gpg and sftp; missing ones are named, or installed where that is possible.
 .PHONY: system-programs

@@ -44,7 +44,7 @@ class Problem:
 
 
 class ManifestInvalid(ManifestError):
-    """The manifest breaks a rule of CONTRACT.md 2; carries every problem found, never only the first.
+    """The manifest breaks a rule; every problem of it is told, never only the first.
 
     ``file_name`` and ``client_email`` are what could still be read of them, unchecked.
     """
@@ -89,7 +89,7 @@ class DataEncoding(ManifestError):
 
 
 class LimitExceeded(ManifestError):
-    """The data file goes beyond a limit of CONTRACT.md 3 (columns, properties, length of a record)."""
+    """The data file goes beyond a limit: columns, properties, length of a name."""
 
     code = "data.limit"
 

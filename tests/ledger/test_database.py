@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
@@ -84,7 +85,8 @@ def test_locked_ledger_is_unavailable_not_broken(tmp_path: Path) -> None:
 def test_read_only_ledger_is_unavailable(tmp_path: Path) -> None:
     """FAULTS W5."""
     path = tmp_path / "ledger.db"
-    Database(f"sqlite:///{path}").migrate()
+    with closing(Database(f"sqlite:///{path}")) as writable:
+        writable.migrate()
     database = Database(f"sqlite:///file:{path}?mode=ro&uri=true")
     with pytest.raises(LedgerUnavailable), database.write() as connection:
         record(connection, at=NOW, actor="test", action="x", subject="y")
