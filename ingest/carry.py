@@ -16,14 +16,15 @@ import structlog
 
 from ingest.backoff import next_attempt
 from ingest.clock import Now
-from ingest.errors import FileMissing, LeaseLost, LedgerUnavailable, WorkerLost
+from ingest.errors import FileMissing, Interrupted, LeaseLost, LedgerUnavailable, SpoolUnavailable, WorkerLost
 from ingest.keyring import Keyring
 from ingest.ledger.accounts import Account, Accounts
 from ingest.ledger.pgp_keys import PgpKeys
 from ingest.ledger.queue import Lease, Queue
 from ingest.notices.notice import Stage
-from ingest.outcomes import Next, after, cause_of, code_of, public_of
+from ingest.outcomes import OUR_FAULT, Next, after, cause_of, code_of, public_of
 from ingest.report import Report
+from ingest.results import reject_file_name
 from ingest.settings import Settings
 from ingest.spool import Spool
 from ingest.states import State
@@ -32,15 +33,18 @@ from ingest.steps.decrypt import PlainText
 from ingest.steps.load import load
 from ingest.steps.map import Tally, mapped
 from ingest.steps.parse import CsvRecords
-from ingest.steps.settle import notices_of, settle, write_rejects
+from ingest.steps.settle import notices_of, rejects_message, settle
 from ingest.steps.stopwatch import Stopwatch
 from keystore.openpgp import Limits
 from manifests.errors import ManifestInvalid
 from manifests.model import Manifest
-from manifests.parse import parse_manifest
+from manifests.parse import MAX_JSON_BYTES, parse_manifest
 from manifests.plan import build_plan
+from manifests.types import ImportType
+from stores.errors import StoreError
 from stores.lake import Lake
 
+_SPOOL_TEXT = "A file could not be read or written on our side."
 _FRAMES_AHEAD = 2  # each holds a chunk of the file: more of them is only more memory
 
 _log = structlog.get_logger()
@@ -71,7 +75,11 @@ class Carrier:
         self._now = now
 
     def carry_out(self, lease: Lease) -> None:
-        """Bring the import to an end, or to its next try. Raises only `LedgerUnavailable`: the lease then runs out."""
+        """Bring the import to an end, or to its next try.
+
+        Raises `LedgerUnavailable`, and `Interrupted` after it gave the import back; of what nobody foresaw nothing:
+        in all these cases the lease ends by itself and another worker takes over.
+        """
         log = _log.bind(import_id=lease.report.id, account=lease.report.account, attempt=lease.report.attempts)
         log.info("import_claimed", action="import_claimed")
         try:
@@ -79,6 +87,14 @@ class Carrier:
                 self._carry(lease)
         except LeaseLost:
             log.warning("import_lease_lost", action="import_lease_lost")
+        except Interrupted:
+            self._queue.give_back(lease)
+            log.info("import_given_back", action="import_given_back")
+            raise
+        except LedgerUnavailable:
+            raise
+        except Exception as error:  # a fault in the handling of a fault
+            log.critical("import_abandoned", action="import_abandoned", detail=cause_of(error))
 
     def _carry(self, lease: Lease) -> None:
         account = self._accounts.get(lease.report.account)
@@ -87,22 +103,40 @@ class Carrier:
         attempt = _Attempt(lease, account)
         try:
             self._store(attempt, self._pick_up(attempt))
-            report = replace(attempt.report, state=State.SUCCEEDED, code=None, message=None, remedy=None, column=None)
-            self._settle(attempt, report)
         except (LeaseLost, LedgerUnavailable):
             raise
         except Exception as error:
-            self._fail(attempt, error)
+            caught = SpoolUnavailable(_SPOOL_TEXT, detail=cause_of(error)) if isinstance(error, OSError) else error
+            try:
+                was_stored = self._was_stored(attempt, caught)
+            except StoreError as unknown:  # a lake that cannot say is tried again, or held: never a verdict
+                was_stored, caught = False, unknown
+            if not was_stored:
+                self._fail(attempt, caught)
+                return
+        self._settle(attempt, replace(attempt.report, state=State.SUCCEEDED, code=None, message=None, remedy=None))
+
+    def _was_stored(self, attempt: _Attempt, error: Exception) -> bool:
+        """Whether the import's rows are in the lake in spite of the error: what fails after the commit undoes nothing.
+
+        Raises ``StoreError`` when the lake cannot say.
+        """
+        if attempt.report.type is None:  # its manifest was never read
+            return False
+        stored = self._lake.stored(attempt.report.account, ImportType(attempt.report.type), attempt.report.id)
+        if stored is None:
+            return False
+        _log.error("import_failed_after_commit", action="import_failed_after_commit", detail=cause_of(error))
+        attempt.rows_stored = stored
+        return True
 
     def _pick_up(self, attempt: _Attempt) -> Manifest:
         """Read the manifest, and tell the sender that the file was picked up."""
-        if attempt.report.attempts > self._settings.worker.max_attempts:
-            raise WorkerLost(
-                f"The import was tried {self._settings.worker.max_attempts} times and ended no try. Its files are kept."
-            )
-        path = self._spool.taken(attempt.report.id, "manifest")
+        if attempt.lease.lost >= self._settings.worker.max_lost:
+            raise WorkerLost(f"{attempt.lease.lost} workers were lost over this import. Its files are kept.")
         try:
-            content = path.read_bytes()
+            with self._spool.taken(attempt.report.id, "manifest").open("rb") as file:
+                content = file.read(MAX_JSON_BYTES + 1)
         except FileNotFoundError:
             raise FileMissing("The manifest is not there any more.") from None
         try:
@@ -144,7 +178,9 @@ class Carrier:
             stopwatch=watch,
         )
         tally = attempt.tally = Tally(
-            max_shown=settings.results.max_rejects_shown, max_kept=settings.results.max_rejects_in_file
+            max_shown=settings.results.max_rejects_shown,
+            max_kept=settings.results.max_rejects_in_file,
+            max_kept_bytes=settings.results.max_reject_bytes,
         )
         chunks = plain.chunks()
         try:
@@ -165,7 +201,7 @@ class Carrier:
             frames = watch.timed("parse", iter(records))
             rows = mapped(frames, plan, received_at=report.received_at, tally=tally, manifest=manifest, watch=watch)
             with closing(ahead(rows, most=_FRAMES_AHEAD, name="map")) as stored:
-                load(self._lake, attempt.lease, manifest.type, plan, watch.waiting(stored), watch)
+                attempt.rows_stored = load(self._lake, attempt.lease, manifest.type, plan, watch.waiting(stored), watch)
         finally:
             chunks.close()
             attempt.report = replace(
@@ -178,25 +214,29 @@ class Carrier:
             self._pgp_keys.mark_used(manifest.key_id, self._now())
 
     def _fail(self, attempt: _Attempt, error: Exception) -> None:
-        """Reject, defer or hold the import, as the table of outcomes says."""
+        """Reject, defer or hold the import, as the table of outcomes says; nothing of it was stored."""
         consequence = after(error)
         code, message = code_of(error), public_of(error)
-        log = _log.bind(import_id=attempt.report.id, account=attempt.report.account, code=code)
-        detail = getattr(error, "detail", "") or cause_of(error)
-        last_try = attempt.report.attempts >= self._settings.worker.max_attempts
-        if consequence.next is Next.DEFER and not last_try:
-            worker = self._settings.worker
-            wait = next_attempt(attempt.report.attempts, floor_s=worker.retry_floor_s, ceiling_s=worker.retry_ceiling_s)
-            log.warning("import_deferred", action="import_deferred", detail=detail, wait_s=wait)
-            self._queue.defer(
-                attempt.lease, code=code, message=message, next_attempt_at=self._now() + timedelta(seconds=wait)
-            )
-            return
+        log = _log.bind(import_id=attempt.report.id, account=attempt.report.account, code=code, detail=cause_of(error))
+        if consequence.next is Next.DEFER:
+            worker, now = self._settings.worker, self._now()
+            give_up_at = attempt.lease.give_up_at or now + timedelta(seconds=worker.give_up_after_s)
+            if now < give_up_at:
+                wait = next_attempt(
+                    attempt.report.attempts, floor_s=worker.retry_floor_s, ceiling_s=worker.retry_ceiling_s
+                )
+                log.warning("import_deferred", action="import_deferred", wait_s=wait)
+                next_attempt_at = now + timedelta(seconds=wait)
+                self._queue.defer(
+                    attempt.lease, code=code, message=message, next_attempt_at=next_attempt_at, give_up_at=give_up_at
+                )
+                return
+            consequence = OUR_FAULT
         rejected = consequence.next is Next.REJECT
         if rejected:
-            log.info("import_failed", action="import_failed", detail=detail)
+            log.info("import_failed", action="import_failed")
         else:
-            log.error("import_held", action="import_held", detail=detail)
+            log.error("import_held", action="import_held")
         report = replace(
             attempt.report,
             state=State.FAILED if rejected else State.HELD,
@@ -209,20 +249,21 @@ class Carrier:
 
     def _settle(self, attempt: _Attempt, report: Report) -> None:
         """Complete the report, and settle."""
-        tally = attempt.tally
-        stored = report.state == State.SUCCEEDED
-        with attempt.watch.step("settle"):
-            if tally is not None:
-                report = replace(
-                    report,
-                    rows_read=tally.rows_read,
-                    rows_stored=tally.rows_accepted if stored else 0,
-                    rows_rejected=tally.rows_rejected,
-                    rejects=tuple(tally.shown),
-                    reject_file=write_rejects(self._spool, report, attempt.header, tally.kept, attempt.public_key),
-                )
+        tally, rejects = attempt.tally, None
+        report = replace(report, rows_stored=attempt.rows_stored, rows_read=attempt.rows_stored)
+        if tally is not None:
+            with attempt.watch.step("rejects"):
+                rejects = self._rejects_message(attempt, tally)
+            report = replace(
+                report,
+                rows_read=max(tally.rows_read, attempt.rows_stored),
+                rows_rejected=tally.rows_rejected,
+                rejects=tuple(tally.shown),
+                reject_file=None if rejects is None else reject_file_name(report.manifest, report.id),
+                rejects_in_file=0 if rejects is None else len(tally.kept),
+            )
         report = replace(report, finished_at=self._now(), seconds=attempt.watch.rounded())
-        settle(self._queue, self._spool, attempt.lease, report, attempt.account, self._now)
+        settle(self._queue, self._spool, attempt.lease, report, attempt.account, self._now, rejects=rejects)
         _log.info(
             "import_settled",
             action="import_settled",
@@ -233,6 +274,14 @@ class Carrier:
             rows_stored=report.rows_stored,
             rows_rejected=report.rows_rejected,
         )
+
+    def _rejects_message(self, attempt: _Attempt, tally: Tally) -> bytes | None:
+        """The reject file; the verdict does not depend on it."""
+        try:
+            return rejects_message(attempt.header, tally.kept, attempt.public_key)
+        except Exception as error:
+            _log.error("rejects_unwritten", action="rejects_unwritten", detail=cause_of(error))
+            return None
 
     @contextmanager
     def _heartbeat(self, lease: Lease) -> Iterator[None]:
@@ -267,4 +316,5 @@ class _Attempt:
         self.watch = Stopwatch()
         self.header: list[str] = []
         self.tally: Tally | None = None
+        self.rows_stored = 0
         self.public_key: bytes | None = None

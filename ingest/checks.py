@@ -148,8 +148,8 @@ def _mail(app: App) -> Iterator[Finding]:
     place = f"{mail.host}:{mail.port}"
     timeout = min(mail.timeout_s, _RELAY_TIMEOUT_S)
     try:
+        context = ssl.create_default_context(cafile=mail.ca_file)
         if mail.security == "tls":
-            context = ssl.create_default_context(cafile=mail.ca_file)
             with smtplib.SMTP_SSL(mail.host, mail.port, timeout=timeout, context=context) as relay:
                 relay.ehlo_or_helo_if_needed()
             starttls = False
@@ -157,8 +157,10 @@ def _mail(app: App) -> Iterator[Finding]:
             with smtplib.SMTP(mail.host, mail.port, timeout=timeout) as relay:
                 relay.ehlo_or_helo_if_needed()
                 starttls = relay.has_extn("starttls")
+                if mail.security == "starttls" and starttls:
+                    relay.starttls(context=context)
     except (OSError, smtplib.SMTPException) as error:
-        yield Finding("mail", Verdict.FAIL, f"{place} does not answer: {error}")
+        yield Finding("mail", Verdict.FAIL, f"{place} does not answer as `mail.security` asks: {error}")
         return
     if mail.security == "starttls" and not starttls:
         yield Finding("mail", Verdict.FAIL, f"{place} offers no STARTTLS, which `mail.security` asks for")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from typing import Literal
 
 from ingest.app import App
@@ -27,15 +28,32 @@ def import_pair(app: App, account: str, private_key: bytes, passphrase: Secret |
     return _store(app, account, key_id, transferable, passphrase, public_key, facts, actor)
 
 
-def make_pair(app: App, account: str, kind: PairKind, *, actor: str) -> tuple[PgpKey, GeneratedPair]:
-    """Make a pair for an account and store it; what is handed out of it is handed out once.
+def make_pair(
+    app: App,
+    account: str,
+    kind: PairKind,
+    *,
+    actor: str,
+    hand_out: Callable[[str, GeneratedPair], None] = lambda _key_id, _pair: None,
+) -> PgpKey:
+    """Make a pair for an account and store it.
 
-    Raises `AlreadyThere`, `LimitReached`, and what the vault raises.
+    ``hand_out`` gets the key ID and the pair, once; when it raises, the pair is not stored. Raises `AlreadyThere`,
+    `LimitReached`, and what the vault raises.
     """
     key_id = str(uuid.uuid4())
     pair = generate_pair(kind, f"{account} (Sealdrop {key_id})", now=app.now())
-    key = _store(app, account, key_id, pair.private_armored, pair.passphrase, pair.public_armored, pair.facts, actor)
-    return key, pair
+    return _store(
+        app,
+        account,
+        key_id,
+        pair.private_armored,
+        pair.passphrase,
+        pair.public_armored,
+        pair.facts,
+        actor,
+        before_commit=lambda: hand_out(key_id, pair),
+    )
 
 
 def _store(
@@ -47,6 +65,8 @@ def _store(
     public_key: bytes,
     facts: KeyFacts,
     actor: str,
+    *,
+    before_commit: Callable[[], None] = lambda: None,
 ) -> PgpKey:
     vault = app.open_vault()
     key = PgpKey(
@@ -65,5 +85,5 @@ def _store(
         vault.seal(private_key.expose(), private_key_record(account, key_id)),
         None if passphrase is None else vault.seal(passphrase.expose(), passphrase_record(account, key_id)),
     )
-    app.pgp_keys.add(key, sealed, actor=actor)
+    app.pgp_keys.add(key, sealed, actor=actor, before_commit=before_commit)
     return key

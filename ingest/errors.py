@@ -43,10 +43,20 @@ class WorkerLost(IngestError):
     code = "worker.lost"
 
 
+class SpoolUnavailable(IngestError):
+    """A file in the spool cannot be read or written now; another try may work."""
+
+    code = "spool.unavailable"
+
+
 class LedgerUnavailable(IngestError):
     """The ledger cannot be read or written now; another try may work."""
 
     code = "ledger.unavailable"
+
+
+class Interrupted(BaseException):
+    """This worker is being stopped: let go of everything. Not an error, so no handler of errors catches it."""
 
 
 class LeaseLost(Exception):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from sqlalchemy import select
+
 from ingest.app import App
 from ingest.door.host_key import make_host_key
-from ingest.ledger.vault_check import write_vault_check
+from ingest.ledger.database import Database
+from ingest.ledger.tables import vault_check
+from ingest.ledger.vault_check import verify_vault, write_vault_check
 from ingest.settings import Settings, SettingsInvalid, load_settings
 from keystore.master_key import load_master_key, make_master_key
 from keystore.vault import Vault
@@ -19,14 +24,14 @@ _SETTINGS = """\
 data_dir = "data"
 
 [door]
-host = "{host}"
+host = {host}
 port = {port}
 
 [mail]
 # The SMTP relay for notices. Without a host no mail is sent; notices wait until there is one.
-host = "{mail_host}"
+host = {mail_host}
 port = {mail_port}
-security = "{mail_security}"      # "starttls", "tls", or "none" for a relay on this machine
+security = {mail_security}      # "starttls", "tls", or "none" for a relay on this machine
 sender = "sealdrop@localhost"
 # username = "sealdrop"
 # password_file = "smtp_password"
@@ -55,7 +60,8 @@ def initialise(folder: Path, choices: Choices) -> Settings:
         raise SettingsInvalid([f"{file}: there is an installation here already; nothing was changed"])
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     part = folder / ".sealdrop.toml.part"
-    part.write_text(_SETTINGS.format(**asdict(choices)))
+    values = {name: json.dumps(value) for name, value in asdict(choices).items()}  # a JSON string is a TOML string
+    part.write_text(_SETTINGS.format(**values))
     settings = load_settings(part)
     prepare(settings)
     part.replace(file)  # last: the settings file says that the installation is complete
@@ -63,18 +69,30 @@ def initialise(folder: Path, choices: Choices) -> Settings:
 
 
 def prepare(settings: Settings) -> None:
-    """Make whatever of an installation is not there yet; changes nothing that is."""
+    """Make whatever of an installation is not there yet; changes nothing that is.
+
+    Raises `MasterKeyMissing` or `MasterKeyWrong` when a ledger is there that was sealed under another master key: a new
+    one would not open it (FAULTS.md K2).
+    """
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not settings.vault.master_key_file.exists():
-        make_master_key(settings.vault.master_key_file)
-    if not settings.door.host_key_file.exists():
-        make_host_key(settings.door.host_key_file)
     app = App(settings)
     try:
         app.database.migrate()
+        if not settings.vault.master_key_file.exists() and not _is_sealed(app.database):
+            make_master_key(settings.vault.master_key_file)
+        if not settings.door.host_key_file.exists():
+            make_host_key(settings.door.host_key_file)
         key = load_master_key(settings.vault.master_key_file, allow_environment=settings.vault.allow_environment)
-        write_vault_check(app.database, Vault(key))
+        vault = Vault(key)
+        write_vault_check(app.database, vault)
+        verify_vault(app.database, vault)
         app.spool.prepare()
         settings.lake_dir.mkdir(mode=0o700, exist_ok=True)
     finally:
         app.close()
+
+
+def _is_sealed(database: Database) -> bool:
+    """Whether the ledger was sealed under a master key already."""
+    with database.read() as connection:
+        return connection.execute(select(vault_check.c.id)).first() is not None

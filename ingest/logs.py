@@ -10,6 +10,9 @@ import logging
 import sys
 
 import structlog
+from structlog.typing import EventDict
+
+from ingest.outcomes import cause_of
 
 
 def set_up_logs(level: str) -> None:
@@ -19,6 +22,7 @@ def set_up_logs(level: str) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _without_texts_of_exceptions,
             structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
@@ -28,3 +32,12 @@ def set_up_logs(level: str) -> None:
     logging.basicConfig(
         stream=sys.stderr, level=logging.WARNING, force=True, format="%(levelname)s %(name)s %(message)s"
     )
+
+
+def _without_texts_of_exceptions(_logger: object, _method: str, record: EventDict) -> EventDict:
+    """Put the class and the way of an exception into the record, not its text or its variables."""
+    told = record.pop("exc_info", None)
+    error = sys.exc_info()[1] if told is True else told
+    if isinstance(error, BaseException):
+        record["cause"] = cause_of(error)
+    return record

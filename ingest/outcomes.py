@@ -38,7 +38,10 @@ def _reject(remedy: str) -> After:
 
 _SEND_AGAIN = "Encrypt the file again, then send the file and its manifest again."
 _WAIT = "Nothing to do: it is tried again by itself."
-_OPERATOR = "Nothing to do for the sender: the operator must act, then the import can be tried again."
+_OPERATOR = (
+    "Nothing to do for the sender, the file is kept: the operator must act, then try it again "
+    "(`sealdrop imports retry ID`)."
+)
 
 AFTER: dict[type[Exception], After] = {
     promises.ManifestInvalid: _reject(
@@ -89,6 +92,7 @@ AFTER: dict[type[Exception], After] = {
     flow.SizeMismatch: _reject("Send the complete file, or correct `size` in the manifest, then send both again."),
     flow.ChecksumMismatch: _reject("Send the file again, or correct `sha256` in the manifest, then send both again."),
     flow.WorkerLost: After(Next.HOLD, _OPERATOR),
+    flow.SpoolUnavailable: After(Next.DEFER, _WAIT),
     flow.LedgerUnavailable: After(Next.DEFER, _WAIT),
 }
 
@@ -112,9 +116,12 @@ def public_of(error: Exception) -> str:
     return str(getattr(error, "public", OUR_FAULT_TEXT)) if type(error) in AFTER else OUR_FAULT_TEXT
 
 
-def cause_of(error: Exception) -> str:
-    """Where an unknown error came from, for the log: class and way, not the text, which could hold a row's value."""
+def cause_of(error: BaseException) -> str:
+    """What the log says about an error: the detail of one of ours, else its class and where it came from.
+
+    Never the text of an error that nobody foresaw: it could hold a row's value.
+    """
     if type(error) in AFTER:
-        return ""
+        return str(getattr(error, "detail", ""))
     places = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
     return f"{type(error).__module__}.{type(error).__qualname__} at " + " < ".join(reversed(places))

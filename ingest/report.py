@@ -22,7 +22,8 @@ class Report:
     """The facts about one import.
 
     Times are aware UTC; ``seconds`` maps a step to the time it took; ``rejects`` holds only the first
-    rows, ``rows_rejected`` counts all; ``sha256`` and ``bytes_encrypted`` are of the file as it was uploaded.
+    rows, ``rows_rejected`` counts all, ``rejects_in_file`` those in the reject file; ``sha256`` and
+    ``bytes_encrypted`` are of the file as it was uploaded.
     """
 
     id: str
@@ -42,6 +43,7 @@ class Report:
     rows_rejected: int = 0
     rejects: tuple[RejectedRow, ...] = ()
     reject_file: str | None = None
+    rejects_in_file: int = 0
     finished_at: datetime | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     key_id: str | None = None

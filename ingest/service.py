@@ -11,12 +11,13 @@ import structlog
 
 from ingest.app import App
 from ingest.door.server import Door
-from ingest.errors import LedgerUnavailable
 from ingest.notices.deliver import deliver_due
 from ingest.notices.mailer import Mailer
+from ingest.outcomes import cause_of
 from ingest.steps.collect import Collector
 from ingest.watch import watch
 from ingest.workers import Workers
+from stores.errors import StoreError
 
 _DRAIN_S = 20.0
 _OUTBOX_POLL_S = 2.0
@@ -66,11 +67,20 @@ class Service:
 
     async def _open_door(self, stack: contextlib.AsyncExitStack) -> None:
         app = self._app
-        collector = Collector(app.spool, app.imports, now=app.now, on_ready=self._on_ready(asyncio.get_running_loop()))
-        await asyncio.to_thread(collector.recover)
+        collector = Collector(
+            app.spool,
+            app.imports,
+            now=app.now,
+            on_ready=self._on_ready(asyncio.get_running_loop()),
+            settle_s=app.settings.watch.rescan_s,
+        )
 
         async def published(account: str, name: str) -> None:
-            await asyncio.to_thread(collector.published, account, name)
+            """The file is durable and complete: what fails now is made good by the next scan, not by the client."""
+            try:
+                await asyncio.to_thread(collector.published, account, name)
+            except Exception as error:
+                _log.error("collect_failed", action="collect_failed", account=account, detail=cause_of(error))
 
         door = Door(app.settings.door, app.spool, authorized_keys=self._authorized_keys, published=published)
         await door.start()
@@ -102,8 +112,8 @@ class Service:
             self._mail_due.clear()
             try:
                 await deliver_due(self._app.outbox, mailer, self._app.settings.mail, self._app.now)
-            except LedgerUnavailable as error:
-                _log.warning("ledger_unavailable", action="ledger_unavailable", detail=error.detail)
+            except Exception as error:  # mail goes on when this has passed
+                _log.error("outbox_unavailable", action="outbox_unavailable", detail=cause_of(error))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_OUTBOX_POLL_S):
                     await self._mail_due.wait()
@@ -114,8 +124,12 @@ def _prepare(app: App) -> None:
     app.database.migrate()
     app.open_vault()
     app.spool.prepare()
-    for set_aside in app.lake.recover():
-        _log.warning("lake_entry_set_aside", action="lake_entry_set_aside", entry=set_aside)
+    for account in app.accounts.all():
+        try:
+            for set_aside in app.lake.recover(account.id):
+                _log.warning("lake_entry_set_aside", action="lake_entry_set_aside", entry=set_aside)
+        except StoreError as error:  # that account's imports will be held; the others go on
+            _log.error("lake_damaged", action="lake_damaged", account=account.id, detail=error.detail)
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

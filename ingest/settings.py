@@ -6,16 +6,19 @@ settings file. Units stand in the names.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 DEFAULT_FILES = (Path("sealdrop.toml"), Path("/etc/sealdrop/sealdrop.toml"))
 
@@ -93,9 +96,10 @@ class WorkerSettings(_Section):
         60, description="Time without a heartbeat after which another worker takes an import over."
     )
     poll_s: Seconds = Field(1, description="Time between two looks into the ledger when nothing nudges the worker.")
-    max_attempts: PositiveInt = Field(3, description="Tries of one import before it waits for the operator.")
+    max_lost: PositiveInt = Field(3, description="Workers that may be lost over one import before it is held.")
     retry_floor_s: Seconds = Field(10, description="Wait before the second try; doubles with each further one.")
     retry_ceiling_s: Seconds = Field(600, description="Longest wait between two tries.")
+    give_up_after_s: Seconds = Field(86400, description="Time of trying again after which an import is held.")
     chunk_bytes: PositiveInt = Field(8_000_000, description="Plain text that is parsed at once.")
 
 
@@ -104,7 +108,7 @@ class WatchSettings(_Section):
 
     rescan_s: Seconds = Field(
         3,
-        description="Time between two looks into the drops; a file that is the same in two looks is complete.",
+        description="Time between two looks into the drops, and for a file to look the same to be complete.",
     )
 
 
@@ -115,6 +119,7 @@ class ResultSettings(_Section):
         100, description="Rejected rows listed in the report and kept in the ledger."
     )
     max_rejects_in_file: PositiveInt = Field(10_000, description="Rejected rows in the encrypted reject file.")
+    max_reject_bytes: PositiveInt = Field(8_000_000, description="Size of the rows in the encrypted reject file.")
 
 
 class VaultSettings(_Section):
@@ -142,6 +147,15 @@ class Settings(BaseSettings):
     results: ResultSettings = Field(default_factory=ResultSettings)
     vault: VaultSettings = Field(default_factory=VaultSettings)
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+
+    @field_validator("ledger_url")
+    @classmethod
+    def _is_a_url(cls, url: str) -> str:
+        try:
+            make_url(url or "sqlite://")
+        except ArgumentError:
+            raise ValueError("this is no SQLAlchemy URL, such as postgresql+psycopg://user@host/sealdrop") from None
+        return url
 
     @classmethod
     def settings_customise_sources(
@@ -193,18 +207,33 @@ def load_settings(file: Path | None) -> Settings:
     class FromFile(Settings):
         model_config = SettingsConfigDict(toml_file=file)
 
+    problems = _unknown_in_environment()
     try:
         settings = FromFile()
     except ValidationError as error:
         where = str(file) if file is not None else "settings"
-        raise SettingsInvalid(
-            [f"{where}: {'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()]
-        ) from None
+        problems += [f"{where}: {'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()]
+        raise SettingsInvalid(problems) from None
+    except OSError as error:
+        raise SettingsInvalid([f"{file} cannot be read: {error.strerror}"]) from None
     except ValueError as error:  # TOML that does not parse
         raise SettingsInvalid([f"{file}: {error}"]) from None
+    if problems:
+        raise SettingsInvalid(problems)
     # a plain `Settings`, which a spawned process can be given
     loaded = Settings.model_construct(**{name: getattr(settings, name) for name in Settings.model_fields})
     return _absolute(loaded, file.resolve().parent if file is not None else Path.cwd())
+
+
+def _unknown_in_environment() -> list[str]:
+    """Variables that look like a setting and name no section: pydantic passes over them, and a typo stays unseen."""
+    sections = {name.upper() for name in Settings.model_fields}
+    named = ((name, name.upper().removeprefix("SEALDROP_").partition("__")) for name in sorted(os.environ))
+    return [
+        f"environment: {name}: there is no section of this name"
+        for name, (section, separator, _) in named
+        if name.upper().startswith("SEALDROP_") and separator and section not in sections
+    ]
 
 
 def _absolute(settings: Settings, folder: Path) -> Settings:

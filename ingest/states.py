@@ -26,17 +26,14 @@ MOVES: dict[State, frozenset[State]] = {
     State.RECEIVED: frozenset({State.READY}),
     State.READY: frozenset({State.RUNNING}),
     # running to running: the lease ended and another worker takes over
-    State.RUNNING: frozenset({State.RUNNING, State.SUCCEEDED, State.FAILED, State.DEFERRED, State.HELD}),
+    # running to ready: its worker was stopped in good order and gave it back
+    State.RUNNING: frozenset({State.RUNNING, State.READY, State.SUCCEEDED, State.FAILED, State.DEFERRED, State.HELD}),
     State.DEFERRED: frozenset({State.RUNNING}),
-    State.HELD: frozenset(),
+    # held or failed to ready: the operator has changed something, and lets it be tried again
+    State.HELD: frozenset({State.READY}),
+    State.FAILED: frozenset({State.READY}),
     State.SUCCEEDED: frozenset(),
-    State.FAILED: frozenset(),
 }
 
 ENDS = frozenset({State.SUCCEEDED, State.FAILED, State.HELD})
 """States in which no worker will touch the import by itself."""
-
-
-def before(target: State) -> list[State]:
-    """The states from which an import may move to ``target``."""
-    return [state for state, targets in MOVES.items() if target in targets]

@@ -14,9 +14,10 @@ from watchfiles import awatch
 
 from ingest.errors import LedgerUnavailable
 from ingest.ledger.accounts import Accounts
+from ingest.outcomes import cause_of
 from ingest.settings import WatchSettings
 from ingest.spool import Spool
-from ingest.steps.collect import Collector, scan_all
+from ingest.steps.collect import Collector
 
 _log = structlog.get_logger()
 
@@ -29,10 +30,7 @@ async def watch(
     hints = asyncio.create_task(_listen(spool, hinted, stop))
     try:
         while not stop.is_set():
-            try:
-                await asyncio.to_thread(_scan, spool, accounts, collector)
-            except LedgerUnavailable as error:
-                _log.warning("ledger_unavailable", action="ledger_unavailable", detail=error.detail)
+            await asyncio.to_thread(_scan, spool, accounts, collector)
             hinted.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(settings.rescan_s):
@@ -44,15 +42,23 @@ async def watch(
 
 
 def _scan(spool: Spool, accounts: Accounts, collector: Collector) -> None:
-    names = [account.id for account in accounts.all()]
+    """One look into every drop; whatever is wrong with one keeps no other from being looked into."""
+    try:
+        names = [account.id for account in accounts.all()]
+    except LedgerUnavailable as error:
+        _log.warning("ledger_unavailable", action="ledger_unavailable", detail=error.detail)
+        return
     for name in names:
-        spool.open_account(name)
-    scan_all(collector, names)
+        try:
+            spool.open_account(name)
+            collector.scan(name)
+        except Exception as error:  # a watcher that ended would be missed by nobody
+            _log.error("drop_not_scanned", action="drop_not_scanned", account=name, detail=cause_of(error))
 
 
 async def _listen(spool: Spool, hinted: asyncio.Event, stop: asyncio.Event) -> None:
     try:
-        async for _ in awatch(spool.drops, stop_event=stop, debounce=200, recursive=True, raise_interrupt=False):
+        async for _ in awatch(spool.drops, stop_event=stop, debounce=200, recursive=True):
             hinted.set()
     except (OSError, RuntimeError) as error:  # no inotify here, or no watch left: the scans go on
         _log.warning("watch_unavailable", action="watch_unavailable", error=str(error))

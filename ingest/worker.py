@@ -1,63 +1,54 @@
-"""A worker process: claims imports and carries them out, one after the other, until its parent ends.
+"""A worker process: claims imports and carries them out, one after the other, until its service ends.
 
-The parent holds the other end of a pipe. A byte from it means «look into the ledger now»; its end means «finish what
-you do, then stop»: so a worker never outlives its parent for longer than one import. The worker sends a byte back
-after each import.
+The end of the service's line means «finish what you do, then stop». SIGTERM means «stop now»: the import is given
+back, and the next worker has it at once. SIGKILL of the service ends its workers with it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import signal
-from multiprocessing.connection import Connection
+from types import FrameType
 
 import structlog
 
 from ingest.app import App
-from ingest.errors import LedgerUnavailable
+from ingest.errors import Interrupted, LedgerUnavailable
 from ingest.hardening import harden_process
 from ingest.logs import set_up_logs
+from ingest.nudge import Nudges
 from ingest.settings import Settings
 
 _log = structlog.get_logger()
 
 
-def run_worker(settings: Settings, parent: Connection) -> None:
+def run_worker(settings: Settings, service: Nudges) -> None:
     """The whole life of a worker process."""
     harden_process(end_with_parent=True)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the service decides
+    signal.signal(signal.SIGTERM, _interrupt)
     set_up_logs(settings.log_level)
-    with contextlib.closing(App(settings)) as app:
+    with contextlib.suppress(Interrupted), contextlib.closing(App(settings)) as app:
         app.open_vault()
-        _work(app, settings, parent)
+        _work(app, service)
 
 
-def _work(app: App, settings: Settings, parent: Connection) -> None:
-    carrier = app.carrier
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: letting go must not be interrupted
+    raise Interrupted
+
+
+def _work(app: App, service: Nudges) -> None:
     while True:
+        wait_s = app.settings.worker.poll_s
         try:
             lease = app.queue.claim(app.now())
             if lease is not None:
-                carrier.carry_out(lease)
-                parent.send_bytes(b".")
-                if _ended(parent, wait_s=0):
-                    return
-                continue
+                app.carrier.carry_out(lease)
+                service.send()
+                wait_s = 0
         except LedgerUnavailable as error:
             _log.warning("ledger_unavailable", action="ledger_unavailable", detail=error.detail)
-        except BrokenPipeError:
-            return
         app.keyring.forget_old()
-        if _ended(parent, wait_s=settings.worker.poll_s):
+        if not service.wait(wait_s):
             return
-
-
-def _ended(parent: Connection, *, wait_s: float) -> bool:
-    """Wait for a nudge; whether the parent has ended."""
-    try:
-        while parent.poll(wait_s):
-            parent.recv_bytes()
-            wait_s = 0
-    except (EOFError, OSError):
-        return True
-    return False

@@ -171,20 +171,16 @@ class Lake:
             folded = updates.select(last).collect().row(0, named=True)
         return {name: kept for name, kept in folded.items() if kept is not None} or None
 
-    def recover(self) -> list[str]:
-        """Set aside what a loss of power tore at the end of a table's log; returns what it set aside, one line each.
+    def recover(self, account: str) -> list[str]:
+        """Set aside what a loss of power tore at the end of a log; returns what it set aside, one line each.
 
-        For the start of the service, before any import runs; see `stores.recovery`. Nothing is deleted. Raises
-        `StoreDamaged` when a table cannot be read even so, `StoreUnavailable` when the disk refuses.
+        For the start of the service, before any import of the account runs; see `stores.recovery`. Nothing is deleted.
+        Raises `StoreDamaged` when a table cannot be read even so, `StoreUnavailable` when the disk refuses.
         """
         with unavailable("look for torn logs"):
-            tables = sorted(
-                folder
-                for name in _FOLDERS.values()
-                for folder in self._root.glob(f"*/{name}")
-                if (folder / "_delta_log").is_dir()
-            )
-        return [line for folder in tables for line in recover_table(folder, self._sync)]
+            tables = [self.folder(account, kind) for kind in _FOLDERS]
+            logs = [folder for folder in tables if (folder / "_delta_log").is_dir()]
+        return [line for folder in logs for line in recover_table(folder, self._sync)]
 
     def _table(self, account: str, kind: ImportType) -> Table:
         return Table(self.folder(account, kind), kind, self._sync)

@@ -65,7 +65,7 @@ def list_events(
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """List a customer's events, by time.
+    """List a customer's events, newest first.
 
     Example: `sealdrop events list acme --name Charged --from 2026-01-01 --to 2026-01-31`
     """
@@ -84,4 +84,4 @@ def list_events(
     filled = [c for c in events.columns if c not in SYSTEM_COLUMNS and events[c].null_count() < events.height]
     print_table(filled, events.select(filled).rows(), empty="No event that fits.")
     if events.height == limit:
-        hint(f"(the first {limit}; --limit shows more)")
+        hint(f"(the newest {limit}; --limit shows more)")

@@ -10,9 +10,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.live import Live
+from rich.text import Text
 
 from ingest.cli.session import CommandFailed, needed_account, opened
-from ingest.cli.show import AsJson, err, print_facts, print_json, print_report, print_table, styled_state, table_of
+from ingest.cli.show import (
+    AsJson,
+    err,
+    hint,
+    out,
+    print_json,
+    print_report,
+    print_table,
+    styled_state,
+    table_of,
+    visible,
+)
+from ingest.ledger.imports import new_import_id
 from ingest.report import Report
 from ingest.states import ENDS, State
 from manifests.errors import ManifestInvalid
@@ -22,10 +35,10 @@ if TYPE_CHECKING:
     from ingest.spool import Taken
 
 run_app = typer.Typer(help="Carry out one import by hand.", no_args_is_help=True)
-app = typer.Typer(help="Imports: list, show, watch.", no_args_is_help=True)
+app = typer.Typer(help="Imports: list, show, watch, retry.", no_args_is_help=True)
 
 _POLL_S = 0.2
-_COLUMNS = ("import", "account", "manifest", "state", "stored", "rejected", "failure")
+_COLUMNS = ("import", "state", "stored", "rejected", "manifest")
 
 
 @run_app.callback()
@@ -43,6 +56,7 @@ def run(context: typer.Context, account: str, manifest: Path, as_json: AsJson = 
     """
     with opened(context) as parts:
         needed_account(parts, account)
+        parts.open_vault()  # before anything is recorded: without it the import could not be carried out
         import_id = _receive(parts, account, manifest)
         report = _carried_out(parts, import_id)
     if as_json:
@@ -88,8 +102,8 @@ def show(context: typer.Context, import_id: str, as_json: AsJson = False) -> Non
         print_json(report.as_json() | {"notices": deliveries})
         return
     print_report(report)
-    lines = [f"{n.stage} to {n.recipient}: {n.state}" + (f" ({n.last_error})" if n.last_error else "") for n in notices]
-    print_facts({"notices": "\n".join(lines) or "none"})
+    rows = [(n.stage.replace("_", " "), n.recipient, n.state, n.sent_at or n.last_error) for n in notices]
+    print_table(("notice", "to", "state", ""), rows, empty="No notice yet.")
 
 
 @app.command()
@@ -114,6 +128,22 @@ def watch(
     raise typer.Exit(0 if reports[0].state == State.SUCCEEDED else 1)
 
 
+@app.command()
+def retry(context: typer.Context, import_id: str) -> None:
+    """Try an import again that failed or is held, once its cause is gone. A worker then takes it.
+
+    Example: `sealdrop imports retry 20261122t081500-4f9c2a7be1d0`
+    """
+    with opened(context) as parts:
+        report = _needed(parts, import_id)
+        if not parts.spool.taken(import_id, "manifest").is_file():
+            raise CommandFailed(f"The files of the import {import_id} are not kept any more: they must be sent again.")
+        if not parts.imports.retry(import_id):
+            raise CommandFailed(f"The import {import_id} is {report.state}: only one that is over is tried again.")
+    out.print(f"import {import_id} is ready again", markup=False)
+    hint(f"`sealdrop imports watch {import_id}` shows how it goes.")
+
+
 def _receive(parts: App, account: str, manifest: Path) -> str:
     """Copy manifest and data file into the spool as a new import, and make it ready."""
     from manifests.parse import MAX_JSON_BYTES, parse_manifest
@@ -132,11 +162,12 @@ def _receive(parts: App, account: str, manifest: Path) -> str:
         raise CommandFailed(f"The manifest names {data_file} (`fileName`), but there is no such file beside it.")
     parts.spool.prepare()
     parts.spool.open_account(account)
-    import_id = parts.imports.receive(account, manifest.name[:128], data_file, parts.now())
+    now = parts.now()
+    import_id = new_import_id(now)
     _copy(parts, manifest, import_id, "manifest")
     if source is not None:
         _copy(parts, source, import_id, "data")
-    parts.imports.ready(import_id)
+    parts.imports.receive(import_id, account, manifest.name[:128], data_file, now, state=State.READY)
     return import_id
 
 
@@ -151,7 +182,6 @@ def _copy(parts: App, source: Path, import_id: str, which: Taken) -> None:
 
 def _carried_out(parts: App, import_id: str) -> Report:
     """Carry the import out in this process, or wait for the worker that was quicker."""
-    parts.open_vault()
     with err.status("importing ..."):
         while (report := _needed(parts, import_id)).state not in ENDS:
             lease = parts.queue.claim(parts.now(), only=import_id)
@@ -170,12 +200,13 @@ def _needed(parts: App, import_id: str) -> Report:
 
 
 def _row(report: Report) -> tuple[object, ...]:
+    manifest = Text(f"{report.account}/{visible(report.manifest)}")
+    if report.code is not None:
+        manifest.append(f"\n{report.code}", style="red")
     return (
         report.id,
-        report.account,
-        report.manifest,
         styled_state(report.state),
         f"{report.rows_stored:,}",
         f"{report.rows_rejected:,}",
-        report.code,
+        manifest,
     )

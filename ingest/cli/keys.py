@@ -19,6 +19,7 @@ from keystore.secret import Secret
 
 if TYPE_CHECKING:
     from ingest.ledger.pgp_keys import PgpKey
+    from keystore.pgp_keys import GeneratedPair
 
 app = typer.Typer(help="PGP key pairs: import, generate, list.", no_args_is_help=True)
 
@@ -79,12 +80,17 @@ def generate(
     with opened(context) as parts:
         needed_account(parts, account)
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
-        key, pair = make_pair(parts, account, type_.value, actor=actor())
-        files = {
-            "public_key_file": _write_private(out / f"{key.key_id}.public.asc", pair.public_armored),
-            "private_key_file": _write_private(out / f"{key.key_id}.private.asc", pair.private_armored.expose()),
-            "passphrase_file": _write_private(out / f"{key.key_id}.passphrase", pair.passphrase.expose() + b"\n"),
-        }
+        files: dict[str, str] = {}
+
+        def hand_out(key_id: str, pair: GeneratedPair) -> None:
+            for name, suffix, content in (
+                ("public_key_file", "public.asc", pair.public_armored),
+                ("private_key_file", "private.asc", pair.private_armored.expose()),
+                ("passphrase_file", "passphrase", pair.passphrase.expose() + b"\n"),
+            ):
+                files[name] = _write_private(out / f"{key_id}.{suffix}", content)
+
+        key = make_pair(parts, account, type_.value, actor=actor(), hand_out=hand_out)
     _show_new(key, as_json, files)
 
 
@@ -106,8 +112,8 @@ def list_(
         return
     rows = [
         (
-            k.account,
             k.key_id,
+            k.account,
             k.state,
             k.algorithm,
             k.fingerprint[-16:],
@@ -116,7 +122,7 @@ def list_(
         )
         for k in keys
     ]
-    columns = ("account", "key ID", "state", "algorithm", "OpenPGP key ID", "expires", "last used")
+    columns = ("key ID", "account", "state", "algorithm", "OpenPGP key ID", "expires", "last used")
     print_table(columns, rows, empty="No pair yet: `sealdrop key import` or `sealdrop key generate`.")
 
 
@@ -138,7 +144,7 @@ def _show_new(key: PgpKey, as_json: bool, files: dict[str, str]) -> None:
     )
     hint(f'Put `"keyId": "{key.key_id}"` into the manifests of {key.account}.')
     if files:
-        hint("Give the files to the customer on a safe way, then remove them: they are not written again.")
+        hint("Give the files to the customer in a safe way, then remove them: they are not written again.")
 
 
 def _read(file: Path) -> bytes:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.cells import cell_len
 
 from ingest.cli.session import CommandFailed
-from ingest.cli.show import AsJson, err, hint, out, print_json, print_table
+from ingest.cli.show import AsJson, err, hint, out, print_json, print_table, visible
 from manifests.errors import ManifestError, ManifestInvalid, Problem
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ app = typer.Typer(help="Manifests: check one before it is sent.", no_args_is_hel
 
 _CHUNK = 1 << 20
 _REJECTS_SHOWN = 10
+_EXCERPT_CHARS = 72
 
 
 @app.callback()
@@ -74,10 +76,16 @@ def _show_problems(file: Path, content: bytes, problems: tuple[Problem, ...]) ->
         key = f"{problem.path}: " if problem.path else ""
         err.print(f"{place}: {key}{problem.message}", markup=False)
         if problem.line is not None and 1 <= problem.line <= len(lines):
-            line = lines[problem.line - 1].replace("\t", " ")
-            err.print(f"    {line}", markup=False)
-            err.print("    " + " " * ((problem.column or 1) - 1) + "^", markup=False)
+            for line in _pointed_at(lines[problem.line - 1], problem.column or 1):
+                err.print(f"    {line}", markup=False)
     hint(f"{len(problems)} problem{'s' if len(problems) > 1 else ''}")
+
+
+def _pointed_at(line: str, column: int) -> tuple[str, str]:
+    """The part of a line around a column, fit for a terminal, and a caret below that column."""
+    start = max(0, column - 1 - _EXCERPT_CHARS // 2)
+    part = visible(line.replace("\t", " ")[start : start + _EXCERPT_CHARS])
+    return part, " " * cell_len(part[: column - 1 - start]) + "^"
 
 
 def _check_data(manifest: Manifest, data: Path, *, as_json: bool) -> bool:
@@ -87,7 +95,7 @@ def _check_data(manifest: Manifest, data: Path, *, as_json: bool) -> bool:
     from ingest.steps.stopwatch import Stopwatch
     from manifests.plan import build_plan
 
-    tally = Tally(max_shown=_REJECTS_SHOWN, max_kept=_REJECTS_SHOWN)
+    tally = Tally(max_shown=_REJECTS_SHOWN, max_kept=0, max_kept_bytes=0)
     failure: ManifestError | None = None
     try:
         records = CsvRecords(_chunks(data), delimiter=manifest.delimiter, quote=manifest.quote)

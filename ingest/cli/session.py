@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,8 @@ def text_of(error: Exception) -> str | None:
     """An error's text for the operator, who may see the detail as well; ``None`` for an error that nobody foresaw."""
     if isinstance(error, (CommandFailed, SettingsInvalid, AlreadyThere, LimitReached)):
         return str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{os.fspath(error.filename)}: {error.strerror}."
     public, detail = getattr(error, "public", None), getattr(error, "detail", "")
     return f"{public}\n({detail})" if public and detail else public
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.text import Text
 
 from ingest.cli.session import opened
 from ingest.cli.show import AsJson, hint, out, print_json, print_table
@@ -93,7 +94,7 @@ def check(context: typer.Context, as_json: AsJson = False) -> None:
         print_json([{"check": f.check, "verdict": f.verdict, "text": f.text} for f in findings])
     else:
         style = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red"}
-        rows = [(f"[{style[f.verdict]}]{f.verdict}[/]", f.check, f.text) for f in findings]
+        rows = [(Text(f.verdict, style=style[f.verdict]), f.check, f.text) for f in findings]
         print_table(("", "check", "finding"), rows, empty="")
     raise typer.Exit(1 if any(f.verdict is Verdict.FAIL for f in findings) else 0)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Annotated, Any
@@ -11,12 +12,15 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from ingest.report import Report
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON with stable keys.")]
 
 _WIDTH_WITHOUT_TERMINAL = 160
+_GAP = 2
+_LEAST_FOLDED_WIDTH = 16
 
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -42,38 +46,69 @@ def print_json(value: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: str) -> None:
-    """Print rows as a table for people, or ``empty`` to standard error when there are none."""
+    """Print rows as a table for people, or ``empty`` to standard error when there are none.
+
+    A terminal that is too narrow for the table gets the rows one below the other, each value after its name.
+    """
     if not rows:
         hint(empty)
-        return
-    out.print(table_of(columns, rows), soft_wrap=False, crop=False, no_wrap=True)
+    elif out.is_terminal and _least_width(columns, rows) > out.width:
+        for number, row in enumerate(rows):
+            if number:
+                out.print()
+            print_facts(dict(zip(columns, row, strict=True)))
+    else:
+        out.print(table_of(columns, rows), soft_wrap=False, crop=False)
 
 
 def table_of(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
-    """A table whose first column, the name of the thing, is never cut."""
+    """A table of which only the last column is ever folded: the others hold what people copy."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for number, column in enumerate(columns):
-        table.add_column(column, no_wrap=number == 0, overflow="fold")
+    for column in columns[:-1]:
+        table.add_column(column, no_wrap=True)
+    table.add_column(columns[-1], overflow="fold")
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
     return table
 
 
+def _least_width(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> int:
+    """The characters that a line of the table needs, with its last column folded as far as can still be read."""
+    cells = [[Text(column) for column in columns], *([_cell(value) for value in row] for row in rows)]
+    widths = [max(_width(cell) for cell in column) for column in zip(*cells, strict=True)]
+    return sum(widths[:-1]) + min(widths[-1], _LEAST_FOLDED_WIDTH) + _GAP * (len(widths) - 1)
+
+
+def _width(cell: Text) -> int:
+    return max((line.cell_len for line in cell.split("\n")), default=0)
+
+
 def print_facts(facts: Mapping[str, object]) -> None:
-    """Print names and values one below the other; those without a value are left out."""
-    width = max(len(name) for name in facts)
-    for name, value in facts.items():
-        if value is None or value == "":
-            continue
-        lines = _cell(value).split("\n")
-        out.print(f"[bold]{name.ljust(width)}[/]  ", end="")
-        out.print(("\n" + " " * (width + 2)).join(lines), markup=False)
+    """Print names and values one below the other, folded between words; those without a value are left out."""
+    shown = {name: cell for name, value in facts.items() if (cell := _cell(value))}
+    width = max(map(len, facts))
+    for name, cell in shown.items():
+        lines = [part for line in cell.split("\n") for part in _folded(line, out.width - width - _GAP)]
+        for number, line in enumerate(lines):
+            out.print(Text(("" if number else name).ljust(width + _GAP), style="bold"), line, sep="")
 
 
-def styled_state(state: str) -> str:
-    """The state in its colour, as rich markup."""
-    style = _STATE_STYLE.get(state)
-    return f"[{style}]{state}[/]" if style else state
+def _folded(line: Text, room: int) -> list[Text]:
+    """The line, folded between words for a terminal; a word that is too long stays whole, so that it can be copied."""
+    if not out.is_terminal or line.cell_len <= room:
+        return [line]
+    width = max(room, _LEAST_FOLDED_WIDTH)
+    return [Text(part) for part in textwrap.wrap(line.plain, width, break_long_words=False, break_on_hyphens=False)]
+
+
+def styled_state(state: str) -> Text:
+    """The state in its colour."""
+    return Text(state, style=_STATE_STYLE.get(state, ""))
+
+
+def visible(text: str) -> str:
+    """The text with anything that would steer a terminal made visible; customers chose most of what we show."""
+    return "".join(char if char.isprintable() or char == "\n" else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def print_report(report: Report) -> None:
@@ -82,7 +117,7 @@ def print_report(report: Report) -> None:
         {
             "import": report.id,
             "account": report.account,
-            "state": str(report.state),
+            "state": styled_state(report.state),
             "files": " + ".join(filter(None, (report.manifest, report.data_file))),
             "type": report.type,
             "received": report.received_at,
@@ -102,12 +137,12 @@ def print_report(report: Report) -> None:
             hint(f"... and {report.rows_rejected - len(rows):,} more: see the report in results/")
 
 
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
+def _cell(value: object) -> Text:
+    if isinstance(value, Text):
+        return value
     if isinstance(value, datetime):
-        return value.strftime("%Y-%m-%d %H:%M:%S UTC")
-    return str(value)
+        return Text(value.strftime("%Y-%m-%d %H:%M:%S UTC"))
+    return Text("" if value is None else visible(str(value)))
 
 
 def _plain(value: object) -> str:

@@ -128,14 +128,14 @@ async def _add_customer(app: App, customer: Path, gpg: Gpg | None, picture: Pict
         ssh_public_keys=[read_ssh_key(Uploader.make_key(customer).read_text())],
     )
     app.spool.open_account(_ACCOUNT)
-    made, pair = await asyncio.to_thread(make_pair, app, _ACCOUNT, "cv25519", actor="demo")
+    made = await asyncio.to_thread(make_pair, app, _ACCOUNT, "cv25519", actor="demo")
     if gpg is not None:
         passphrase = secrets.token_urlsafe(18).encode()
         private_key = await gpg.make_pair("own@acme.example", passphrase)
         own = await asyncio.to_thread(import_pair, app, _ACCOUNT, private_key, Secret(passphrase), actor="demo")
-        await gpg.import_public(pair.public_armored)
+        await gpg.import_public(made.public_key)
     else:
-        own, _ = await asyncio.to_thread(make_pair, app, _ACCOUNT, "rsa3072", actor="demo")
+        own = await asyncio.to_thread(make_pair, app, _ACCOUNT, "rsa3072", actor="demo")
     picture.keys([own, made])
     return _Pairs(own, made)
 

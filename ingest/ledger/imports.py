@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, insert, select, update
+from sqlalchemy import RowMapping, delete, insert, select, update
 
 from ingest.ledger.database import Database
 from ingest.ledger.tables import imports
 from ingest.report import RejectedRow, Report
-from ingest.states import State, before
+from ingest.states import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,17 @@ class Imports:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def receive(self, account: str, manifest: str, data_file: str | None, now: datetime) -> str:
-        """Record that an import was received, and return its ID; its files are taken after this."""
-        import_id = new_import_id(now)
+    def receive(
+        self,
+        import_id: str,
+        account: str,
+        manifest: str,
+        data_file: str | None,
+        now: datetime,
+        *,
+        state: State = State.RECEIVED,
+    ) -> None:
+        """Record an import; its files are taken after this, unless they lie where they belong (state ``ready``)."""
         with self._database.write() as connection:
             connection.execute(
                 insert(imports).values(
@@ -46,24 +54,39 @@ class Imports:
                     account=account,
                     manifest=manifest,
                     data_file=data_file,
-                    state=State.RECEIVED,
+                    state=state,
                     received_at=now,
                 )
             )
-        return import_id
 
-    def received(self) -> list[Received]:
-        """The imports whose files were not all taken when a process ended."""
-        wanted = select(imports).where(imports.c.state == State.RECEIVED).order_by(imports.c.sequence)
+    def received(self, account: str) -> list[Received]:
+        """The account's imports whose files are not all taken, because a process ended or something failed."""
+        wanted = select(imports).where(imports.c.state == State.RECEIVED, imports.c.account == account)
         with self._database.read() as connection:
-            return [Received(row.id, row.account, row.manifest, row.data_file) for row in connection.execute(wanted)]
+            rows = connection.execute(wanted.order_by(imports.c.sequence))
+            return [Received(row.id, row.account, row.manifest, row.data_file) for row in rows]
+
+    def forget(self, import_id: str) -> None:
+        """Take back an import whose manifest was gone before it was taken; any other stays."""
+        with self._database.write() as connection:
+            connection.execute(delete(imports).where(imports.c.id == import_id, imports.c.state == State.RECEIVED))
+
+    def retry(self, import_id: str) -> bool:
+        """Make a held or failed import ready again; whether it was one."""
+        with self._database.write() as connection:
+            retried = connection.execute(
+                update(imports)
+                .where(imports.c.id == import_id, imports.c.state.in_([State.HELD, State.FAILED]))
+                .values(state=State.READY, lost=0, give_up_at=None, next_attempt_at=None)
+            )
+        return retried.rowcount == 1
 
     def ready(self, import_id: str) -> None:
         """The import's files are taken: a worker may have it. Nothing happens the second time."""
         with self._database.write() as connection:
             connection.execute(
                 update(imports)
-                .where(imports.c.id == import_id, imports.c.state.in_(before(State.READY)))
+                .where(imports.c.id == import_id, imports.c.state == State.RECEIVED)
                 .values(state=State.READY)
             )
 
@@ -102,6 +125,7 @@ def report_of(row: RowMapping) -> Report:
         rows_rejected=row["rows_rejected"],
         rejects=tuple(RejectedRow(**reject) for reject in row["rejects"] or ()),
         reject_file=row["reject_file"],
+        rejects_in_file=row["rejects_in_file"],
         finished_at=row["finished_at"],
         seconds=row["seconds"] or {},
         key_id=row["key_id"],
@@ -128,6 +152,7 @@ def columns_of(report: Report) -> dict[str, Any]:
         "rows_rejected": report.rows_rejected,
         "rejects": [asdict(reject) for reject in report.rejects],
         "reject_file": report.reject_file,
+        "rejects_in_file": report.rejects_in_file,
         "finished_at": report.finished_at,
         "seconds": report.seconds,
         "bytes_encrypted": report.bytes_encrypted,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, insert, select, update
 
@@ -13,6 +13,8 @@ from ingest.ledger.database import Database
 from ingest.ledger.tables import notices
 from ingest.notices.notice import Notice, Stage
 from ingest.report import Report
+
+_CLAIM = timedelta(minutes=10)  # longer than a round of deliveries takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,27 +71,37 @@ class Outbox:
         self._database = database
 
     def due(self, now: datetime, limit: int) -> list[Notice]:
-        """The notices whose time has come, oldest first."""
+        """The notices whose time has come, oldest first; no other process gets them for `_CLAIM`.
+
+        A process that dies over them leaves them to be tried again after that, with the same Message-ID.
+        """
         wanted = (
             select(notices)
             .where(notices.c.state == "pending", notices.c.next_attempt_at <= now)
             .order_by(notices.c.id)
             .limit(limit)
+            .with_for_update(skip_locked=True)
         )
-        with self._database.read() as connection:
-            return [
-                Notice(
-                    id=row.id,
-                    stage=Stage(row.stage),
-                    recipient=row.recipient,
-                    message_id=row.message_id,
-                    note=row.note,
-                    report=row.report,
-                    created_at=row.created_at,
-                    attempts=row.attempts,
-                )
-                for row in connection.execute(wanted)
-            ]
+        with self._database.read() as connection:  # an idle look takes no write lock
+            if connection.execute(wanted.with_only_columns(notices.c.id).limit(1)).first() is None:
+                return []
+        with self._database.write() as connection:
+            rows = connection.execute(wanted).all()
+            claimed = [row.id for row in rows]
+            connection.execute(update(notices).where(notices.c.id.in_(claimed)).values(next_attempt_at=now + _CLAIM))
+        return [
+            Notice(
+                id=row.id,
+                stage=Stage(row.stage),
+                recipient=row.recipient,
+                message_id=row.message_id,
+                note=row.note,
+                report=row.report,
+                created_at=row.created_at,
+                attempts=row.attempts,
+            )
+            for row in rows
+        ]
 
     def sent(self, notice_id: int, at: datetime) -> None:
         """The relay has taken the notice."""

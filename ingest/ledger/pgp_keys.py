@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -43,8 +44,10 @@ class PgpKeys:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, key: PgpKey, sealed: SealedPair, *, actor: str) -> None:
-        """Store a pair.
+    def add(
+        self, key: PgpKey, sealed: SealedPair, *, actor: str, before_commit: Callable[[], None] = lambda: None
+    ) -> None:
+        """Store a pair; what ``before_commit`` raises keeps it from being stored.
 
         Raises `AlreadyThere` when the account has this pair, `LimitReached` when it has as many as it may (FAULTS.md
         K4: the slots are a constraint of the database).
@@ -74,6 +77,7 @@ class PgpKeys:
             audit.record(
                 connection, at=key.created_at, actor=actor, action="key.add", subject=key.key_id, account=key.account
             )
+            before_commit()
 
     def of_account(self, account: str) -> list[PgpKey]:
         """The account's pairs in the order in which they were added."""

@@ -7,7 +7,7 @@ settle anything (FAULTS.md W2).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -24,11 +24,17 @@ from ingest.states import State
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """One worker's hold on one import; ``report`` is what the ledger knew then, its ``attempts`` count this try."""
+    """One worker's hold on one import.
+
+    ``report`` is what the ledger knew when it was claimed, its ``attempts`` count this try; ``lost`` is how many
+    workers were lost over it; ``give_up_at`` is when trying again ends, set by the first deferral.
+    """
 
     report: Report
     sequence: int
     fence: int
+    lost: int
+    give_up_at: datetime | None
 
 
 class Queue:
@@ -59,13 +65,14 @@ class Queue:
             if row is None:
                 return None
             fence, attempts = row["fence"] + 1, row["attempts"] + 1
+            lost = row["lost"] + (row["state"] == State.RUNNING)
             connection.execute(
                 update(imports)
                 .where(imports.c.id == row["id"])
-                .values(state=State.RUNNING, fence=fence, attempts=attempts, lease_until=now + self._lease)
+                .values(state=State.RUNNING, fence=fence, attempts=attempts, lost=lost, lease_until=now + self._lease)
             )
         report = replace(report_of(row), state=State.RUNNING, attempts=attempts)
-        return Lease(report, row["sequence"], fence)
+        return Lease(report, row["sequence"], fence, lost, row["give_up_at"])
 
     def heartbeat(self, lease: Lease, now: datetime) -> None:
         """Renew the lease from ``now``. Raises `LeaseLost`."""
@@ -78,13 +85,26 @@ class Queue:
             _update(connection, lease, **columns_of(report))
             enqueue(connection, report, notices, now)
 
-    def settle(self, lease: Lease, report: Report, notices: Sequence[NewNotice], now: datetime) -> None:
-        """End the import as ``report.state`` says, and enqueue its notices, in one transaction. Raises `LeaseLost`."""
-        with self._database.write() as connection:
-            _update(connection, lease, state=report.state, lease_until=None, **columns_of(report))
-            enqueue(connection, report, notices, now)
+    def settle(
+        self,
+        lease: Lease,
+        report: Report,
+        notices: Sequence[NewNotice],
+        now: datetime,
+        *,
+        while_held: Callable[[], None] = lambda: None,
+    ) -> None:
+        """End the import as ``report.state`` says, and enqueue its notices, in one transaction. Raises `LeaseLost`.
 
-    def defer(self, lease: Lease, *, code: str, message: str, next_attempt_at: datetime) -> None:
+        ``while_held`` runs before the transaction commits, when no other worker can settle the import; what it raises
+        undoes the settling.
+        """
+        with self._database.write() as connection:
+            _update(connection, lease, state=report.state, lease_until=None, give_up_at=None, **columns_of(report))
+            enqueue(connection, report, notices, now)
+            while_held()
+
+    def defer(self, lease: Lease, *, code: str, message: str, next_attempt_at: datetime, give_up_at: datetime) -> None:
         """Let the import wait for another try. Raises `LeaseLost`."""
         with self._database.write() as connection:
             _update(
@@ -93,9 +113,15 @@ class Queue:
                 state=State.DEFERRED,
                 lease_until=None,
                 next_attempt_at=next_attempt_at,
+                give_up_at=give_up_at,
                 code=code,
                 message=message,
             )
+
+    def give_back(self, lease: Lease) -> None:
+        """Let another worker have the import at once; this one is being stopped. Raises `LeaseLost`."""
+        with self._database.write() as connection:
+            _update(connection, lease, state=State.READY, lease_until=None)
 
 
 def _update(connection: Connection, lease: Lease, **values: object) -> None:

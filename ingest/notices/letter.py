@@ -191,7 +191,9 @@ def _files(report: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     rejects = _reject_path(report)
     files = [("Report (JSON)", _report_path(report))]
     if rejects:
-        files.append(("Rejected rows, encrypted to the key pair that the file came with", rejects))
+        kept = report["rejects_in_file"]
+        which = "Rejected rows" if kept == report["rows_rejected"] else f"The first {counted(kept, 'rejected row')}"
+        files.append((f"{which}, encrypted to the key pair that the file came with", rejects))
     return tuple(files)
 
 

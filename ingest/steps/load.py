@@ -23,15 +23,15 @@ def load(lake: Lake, lease: Lease, kind: ImportType, plan: Plan, rows: Iterator[
     report = lease.report
     with watch.step("load"):
         stored = lake.stored(report.account, kind, report.id)
-        if stored is not None:
-            deque(rows, maxlen=0)
-            return stored
-        return lake.append(
-            report.account,
-            kind,
-            report.id,
-            sequence=lease.sequence,
-            received_at=report.received_at,
-            properties=plan.properties,
-            frames=rows,
-        )
+        if stored is None:
+            stored = lake.append(
+                report.account,
+                kind,
+                report.id,
+                sequence=lease.sequence,
+                received_at=report.received_at,
+                properties=plan.properties,
+                frames=rows,
+            )
+        deque(rows, maxlen=0)  # what the lake did not draw, having the import already
+    return stored

@@ -16,31 +16,37 @@ from manifests.plan import Plan
 
 
 class Tally:
-    """Counts rows, and keeps the first rejected ones: ``shown`` with reasons, ``kept`` also with cells."""
+    """Counts rows, and keeps the first rejected ones: ``shown`` with reasons, ``kept`` also with cells.
 
-    def __init__(self, *, max_shown: int, max_kept: int) -> None:
+    ``max_kept`` is a number of rows, ``max_kept_bytes`` bounds their cells.
+    """
+
+    def __init__(self, *, max_shown: int, max_kept: int, max_kept_bytes: int) -> None:
         self._max_shown = max_shown
-        self._max_kept = max_kept
+        self._rows_left = max_kept
+        self._bytes_left = max_kept_bytes
         self.rows_read = 0
-        self.rows_accepted = 0
         self.rows_rejected = 0
         self.shown: list[RejectedRow] = []
         self.kept: list[tuple[RejectedRow, list[str | None]]] = []
 
     def add(self, mapped: Mapped) -> None:
-        """Count a chunk's rows; looks at single rows only among the rejected ones, and only up to the cap."""
-        self.rows_accepted += mapped.accepted.height
+        """Count a chunk's rows; looks at single rows only among the rejected ones, and only up to the caps."""
         self.rows_rejected += mapped.rejects.height
         self.rows_read += mapped.accepted.height + mapped.rejects.height
-        room = self._max_kept - len(self.kept)
-        if room <= 0 or mapped.rejects.height == 0:
+        if mapped.rejects.height == 0:
             return
-        cells = mapped.sources.head(room).drop("_row").rows()
-        for (row, column, code, reason), source in zip(mapped.rejects.head(room).rows(), cells, strict=True):
-            rejected = RejectedRow(row, column, code, reason)
-            self.kept.append((rejected, list(source)))
-            if len(self.shown) < self._max_shown:
-                self.shown.append(rejected)
+        room = self._max_shown - len(self.shown)
+        self.shown += [RejectedRow(*reject) for reject in mapped.rejects.head(room).rows()]
+        sources = mapped.sources.head(self._rows_left).drop("_row")
+        sizes = sources.select(pl.sum_horizontal(pl.all().str.len_bytes()).cum_sum()).to_series()
+        fitting = int((sizes <= self._bytes_left).sum())
+        # once a row did not fit no later one is kept: the file has the first rejected rows, without a gap
+        self._rows_left = self._rows_left - fitting if fitting == mapped.rejects.height else 0
+        self._bytes_left -= int(sizes[fitting - 1]) if fitting else 0
+        cells = sources.head(fitting).rows()
+        for reject, source in zip(mapped.rejects.head(fitting).rows(), cells, strict=True):
+            self.kept.append((RejectedRow(*reject), list(source)))
 
 
 def mapped(

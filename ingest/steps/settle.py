@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import structlog
+
 from ingest.clock import Now
 from ingest.ledger.accounts import Account
 from ingest.ledger.outbox import NewNotice
@@ -11,10 +13,12 @@ from ingest.ledger.queue import Lease, Queue
 from ingest.notices.notice import Stage
 from ingest.notices.recipients import choose_recipients
 from ingest.report import RejectedRow, Report
-from ingest.results import reject_csv, reject_file_name, report_bytes, report_name
+from ingest.results import reject_csv, report_bytes, report_name
 from ingest.spool import Spool
 from ingest.states import State
 from keystore.pgp_encrypt import encrypt_to
+
+_log = structlog.get_logger()
 
 
 def notices_of(report: Report, stage: Stage, account: Account) -> list[NewNotice]:
@@ -23,32 +27,48 @@ def notices_of(report: Report, stage: Stage, account: Account) -> list[NewNotice
     return [NewNotice(stage, address, chosen.note) for address in chosen.addresses]
 
 
-def write_rejects(
-    spool: Spool,
-    report: Report,
-    header: Sequence[str],
-    rejected: Sequence[tuple[RejectedRow, Sequence[str | None]]],
-    public_key: bytes | None,
-) -> str | None:
-    """Write the rejected rows, encrypted to the pair that the file came with, and return the file's name.
+def rejects_message(
+    header: Sequence[str], rejected: Sequence[tuple[RejectedRow, Sequence[str | None]]], public_key: bytes | None
+) -> bytes | None:
+    """The rejected rows as a file encrypted to the pair that the data came with.
 
     ``None`` when no row was rejected, or when there is no pair to encrypt to: a row never lies in ``results/`` in the
     clear.
     """
     if not rejected or public_key is None:
         return None
-    name = reject_file_name(report.manifest, report.id)
-    spool.write_result(report.account, name, encrypt_to(public_key, reject_csv(header, rejected)))
-    return name
+    return encrypt_to(public_key, reject_csv(header, rejected))
 
 
-def settle(queue: Queue, spool: Spool, lease: Lease, report: Report, account: Account, now: Now) -> None:
+def settle(
+    queue: Queue,
+    spool: Spool,
+    lease: Lease,
+    report: Report,
+    account: Account,
+    now: Now,
+    *,
+    rejects: bytes | None,
+) -> None:
     """End the import as ``report.state`` says. Raises `LeaseLost` when another worker has it.
 
-    The cipher text of a stored import is removed; that of any other is kept, so that nothing is lost by a mistake.
+    The files of ``results/`` are written while the ledger holds the import for this worker, so a worker that lost it
+    writes none. The verdict does not depend on them: a disk that refuses them is logged. The cipher text of a stored
+    import is removed; that of any other is kept, so that nothing is lost by a mistake.
     """
-    spool.write_result(report.account, report_name(report.manifest, report.id), report_bytes(report))
+
+    def write_results() -> None:
+        try:
+            if rejects is not None and report.reject_file is not None:
+                spool.write_result(report.account, report.reject_file, rejects)
+            spool.write_result(report.account, report_name(report.manifest, report.id), report_bytes(report))
+        except OSError as error:
+            _log.error("results_unwritten", action="results_unwritten", import_id=report.id, error=error.strerror)
+
     stage = Stage.SUCCEEDED if report.state == State.SUCCEEDED else Stage.FAILED
-    queue.settle(lease, report, notices_of(report, stage, account), now())
+    queue.settle(lease, report, notices_of(report, stage, account), now(), while_held=write_results)
     if report.state == State.SUCCEEDED:
-        spool.discard_taken(report.id)
+        try:
+            spool.discard_taken(report.id)
+        except OSError as error:
+            _log.error("taken_undiscarded", action="taken_undiscarded", import_id=report.id, error=error.strerror)

@@ -131,12 +131,12 @@ def test_a_torn_last_entry_is_set_aside_and_its_import_runs_again(
     path = last_entry(lake)
     tear(path)
     torn = path.read_bytes()
-    (line,) = lake.recover()
+    (line,) = lake.recover("acme")
     assert path.name in line
     assert not path.exists()
     (kept,) = (root / "acme" / "quarantine").iterdir()
     assert kept.read_bytes() == torn
-    assert lake.recover() == []
+    assert lake.recover("acme") == []
     assert lake.stored("acme", EVENT, "torn") is None
     assert len(lake.events("acme")) == 2 * earlier
     assert put("torn", [frame(0, 5, PRICE)]) == 5
@@ -148,7 +148,7 @@ def test_a_table_whose_only_entry_is_torn_is_made_again(lake: Lake, put: Put, fr
     put("one", [frame(0, 5, PRICE)])
     emptied(entry(lake, 1))
     emptied(entry(lake, 0))
-    assert len(lake.recover()) == 2
+    assert len(lake.recover("acme")) == 2
     assert lake.registry("acme", EVENT) == {}
     assert put("one", [frame(0, 5, PRICE)]) == 5
     assert len(lake.events("acme")) == 5
@@ -162,7 +162,7 @@ def test_a_torn_checkpoint_is_set_aside(lake: Lake, put: Put, frame: Frame) -> N
     cut(checkpoint)
     with pytest.raises(StoreDamaged):
         lake.registry("acme", EVENT)
-    assert len(lake.recover()) == 2
+    assert len(lake.recover("acme")) == 2
     assert len(lake.events("acme")) == 20
     assert put("import-20", [frame(0, 1, PRICE)]) == 1
 
@@ -174,11 +174,11 @@ def test_a_broken_entry_below_a_good_one_is_damage_and_nothing_is_moved(
         put(f"import-{number}", [frame(0, 1, PRICE)])
     emptied(entry(lake, 2))
     with pytest.raises(StoreDamaged) as caught:
-        lake.recover()
+        lake.recover("acme")
     assert entry(lake, 2).name in caught.value.detail
     assert entry(lake, 2).exists()
     assert not (root / "acme" / "quarantine").exists()
 
 
 def test_a_lake_without_tables_recovers(lake: Lake) -> None:
-    assert lake.recover() == []
+    assert lake.recover("acme") == []

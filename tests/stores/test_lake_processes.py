@@ -117,7 +117,7 @@ def test_a_writer_killed_before_its_commit_shows_nothing_and_its_import_runs_aga
     process.kill()
     process.join(60)
     lake = Lake(tmp_path)
-    assert lake.recover() == []
+    assert lake.recover("acme") == []
     assert lake.stored("acme", EVENT, "one") is None
     assert len(lake.events("acme")) == 0
     assert store(lake, "one", iter([rows(10)])) == 10
@@ -131,7 +131,7 @@ def test_a_writer_killed_around_its_commit_has_stored_all_or_nothing(
     """FAULTS W1, W6: SIGKILL before the file is durable, after the table is made, and after the rows' commit."""
     assert run(append_and_die_before, [(tmp_path, place)]) == [-signal.SIGKILL]
     lake = Lake(tmp_path)
-    assert lake.recover() == []
+    assert lake.recover("acme") == []
     assert lake.stored("acme", EVENT, "one") == stored
     assert len(lake.events("acme")) == (stored or 0)
     assert store(lake, "one", iter([rows(10)])) == 10

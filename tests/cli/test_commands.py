@@ -1,0 +1,147 @@
+"""What holds for every command: help with an example, exit codes, errors with a text and no traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from ingest.cli import app
+from tests.cli.conftest import Desk
+
+Words = tuple[str, ...]
+
+NEED_AN_INSTALLATION: list[Words] = [
+    ("serve",),
+    ("check",),
+    ("account", "add", "acme"),
+    ("account", "list"),
+    ("account", "show", "acme"),
+    ("key", "import", "acme", "file"),
+    ("key", "generate", "acme"),
+    ("key", "list"),
+    ("import", "run", "acme", "file"),
+    ("imports", "list"),
+    ("imports", "show", "some"),
+    ("imports", "watch"),
+    ("imports", "retry", "some"),
+    ("profile", "show", "acme", "--identity", "u1"),
+    ("events", "list", "acme"),
+]
+
+
+def commands() -> Iterator[Words]:
+    """Every command's words, by walking the tree as the user would."""
+
+    def below(node: object, words: Words) -> Iterator[Words]:
+        children = getattr(node, "commands", None)
+        if children is None:
+            yield words
+            return
+        for name, child in children.items():
+            yield from below(child, (*words, name))
+
+    yield from below(typer.main.get_command(app), ())
+
+
+ALL = sorted(commands())
+
+
+def test_every_command_is_known_here() -> None:
+    without = {("init",), ("demo",), ("manifest", "check")}
+    named = {words[: 2 if words[0] not in ("serve", "check") else 1] for words in NEED_AN_INSTALLATION}
+    assert {*without, *named} == set(ALL)
+
+
+@pytest.mark.parametrize("words", ALL, ids=" ".join)
+def test_help_of_every_command_has_an_example_of_it(desk: Desk, words: Words) -> None:
+    text = " ".join(desk.bare(*words, "--help").out.split())
+    assert f"Example: sealdrop {' '.join(words)}" in text
+
+
+@pytest.mark.parametrize("words", NEED_AN_INSTALLATION, ids=" ".join)
+def test_command_without_an_installation_says_how_to_make_one(desk: Desk, words: Words) -> None:
+    ran = desk.bare(*words, code=1)
+    assert "sealdrop init" in ran.err
+    assert "--config" in ran.err
+    assert ran.out == ""
+    assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("nonsense",),
+        ("account", "nonsense"),
+        ("account", "add"),
+        ("account", "list", "--nonsense"),
+        ("init", "--port", "0"),
+        ("serve", "--only", "nonsense"),
+        ("key", "generate", "acme", "--type", "rsa1024"),
+        ("imports", "list", "--limit", "0"),
+        ("profile", "show", "acme"),
+        ("profile", "show", "acme", "--identity", "a", "--object-id", "b"),
+        ("events", "list", "acme", "--from", "yesterday"),
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_ends_with_2(desk: Desk, words: Words) -> None:
+    ran = desk.run(*words, code=2)
+    assert "Usage: sealdrop" in ran.err
+    assert ran.out == ""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("account", "show", "nobody"),
+        ("key", "import", "nobody", "file"),
+        ("key", "generate", "nobody"),
+        ("key", "list", "nobody"),
+        ("import", "run", "nobody", "file"),
+        ("profile", "show", "nobody", "--identity", "u1"),
+        ("events", "list", "nobody"),
+    ],
+    ids=" ".join,
+)
+def test_unknown_account_is_named_with_the_way_to_the_known_ones(desk: Desk, words: Words) -> None:
+    said = desk.fails(*words)
+    assert "no account nobody" in said
+    assert "sealdrop account list" in said
+
+
+@pytest.mark.parametrize("words", [("account", "list"), ("key", "list"), ("imports", "list")], ids=" ".join)
+def test_nothing_to_list_is_an_empty_list_and_a_message_beside_it(desk: Desk, words: Words) -> None:
+    assert desk.json(*words) == []
+    ran = desk.run(*words)
+    assert ran.out == ""
+    assert ran.err.startswith("No ")
+
+
+def test_settings_that_are_wrong_are_told_all_at_once(desk: Desk) -> None:
+    desk.config.write_text('[door]\nport = 70000\nprot = 1\n\n[worker]\nprocesses = "many"\n')
+    said = desk.fails("account", "list")
+    for place in ("door.port", "door.prot", "worker.processes"):
+        assert place in said
+
+
+def test_settings_file_that_is_not_there_is_named(desk: Desk) -> None:
+    said = desk.bare("--config", "nowhere.toml", "account", "list", code=1).err
+    assert "nowhere.toml" in said
+    assert "sealdrop init" in said
+
+
+def test_settings_are_found_in_the_folder_one_is_in(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(desk.folder)
+    desk.bare("account", "add", "acme")
+    assert [account["id"] for account in desk.json("account", "list")] == ["acme"]
+
+
+def test_a_file_that_cannot_be_written_is_a_text_and_no_traceback(desk: Desk) -> None:
+    desk.run("account", "add", "acme")
+    file = desk.write("file", "")
+    assert str(file) in desk.fails("key", "generate", "acme", "--out", file / "below")
+    assert desk.json("key", "list") == []
+    assert str(file) in desk.bare("init", file / "below", code=1).err

@@ -1,0 +1,109 @@
+"""The keyring: whose pair it is, whether it is active, and how long it stays unlocked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from ingest.app import App
+from ingest.custody import make_pair
+from ingest.installation import Choices, initialise
+from ingest.keyring import Keyring, passphrase_record, private_key_record
+from ingest.ledger.pgp_keys import PgpKey
+from ingest.ledger.tables import pgp_keys
+from keystore.errors import KeyRetired, KeyUnknown, RecordTampered
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    folder: Path = tmp_path_factory.mktemp("keyring") / "installation"
+    app = App(initialise(folder, Choices(host="127.0.0.1", port=2222, mail_host="", mail_port=587)))
+    for account in ("acme", "other"):
+        app.accounts.add(account, now=app.now(), actor="test")
+    yield app
+    app.close()
+
+
+@pytest.fixture
+def made(app: App) -> PgpKey:
+    return make_pair(app, "acme", "cv25519", actor="test")
+
+
+def keyring(app: App, keep_s: float = 60) -> Keyring:
+    return Keyring(app.pgp_keys, app.open_vault(), keep_s=keep_s)
+
+
+def change(app: App, key_id: str, **values: Any) -> None:
+    with app.database.write() as connection:
+        connection.execute(update(pgp_keys).where(pgp_keys.c.key_id == key_id).values(**values))
+
+
+def test_pair_is_unlocked_once_and_kept(app: App, made: PgpKey) -> None:
+    ring = keyring(app)
+    unlocked = ring.unlock("acme", made.key_id)
+    assert unlocked.fingerprint == made.fingerprint
+    assert ring.unlock("acme", made.key_id) is unlocked
+
+
+def test_key_of_another_account_is_unknown(app: App, made: PgpKey) -> None:
+    """FAULTS P19: also when this keyring has it unlocked already."""
+    ring = keyring(app)
+    ring.unlock("acme", made.key_id)
+    with pytest.raises(KeyUnknown, match=made.key_id):
+        ring.unlock("other", made.key_id)
+    with pytest.raises(KeyUnknown):
+        ring.unlock("nobody", made.key_id)
+    with pytest.raises(KeyUnknown):
+        ring.unlock("acme", "00000000-0000-4000-8000-000000000000")
+
+
+def test_retired_pair_opens_nothing_even_when_it_was_unlocked_before(app: App, made: PgpKey) -> None:
+    """FAULTS P16, K8."""
+    ring = keyring(app)
+    ring.unlock("acme", made.key_id)
+    change(app, made.key_id, state="retired")
+    for one in (ring, keyring(app)):
+        with pytest.raises(KeyRetired, match="retired"):
+            one.unlock("acme", made.key_id)
+
+
+def test_pair_is_forgotten_when_nobody_needed_it_for_a_while(app: App, made: PgpKey) -> None:
+    """FAULTS K5: told apart by the object, which a new unlocking makes anew."""
+    ring = keyring(app, keep_s=0.05)
+    first = ring.unlock("acme", made.key_id)
+    ring.forget_old()
+    time.sleep(0.1)
+    ring.forget_old()
+    second = ring.unlock("acme", made.key_id)
+    assert second is not first
+    time.sleep(0.1)
+    assert ring.unlock("acme", made.key_id) is not second
+
+
+def test_each_use_keeps_a_pair_longer(app: App, made: PgpKey) -> None:
+    ring = keyring(app, keep_s=1)
+    first = ring.unlock("acme", made.key_id)
+    started = time.monotonic()
+    while time.monotonic() < started + 1.2:
+        time.sleep(0.1)
+        assert ring.unlock("acme", made.key_id) is first
+
+
+def test_sealed_pairs_cannot_be_swapped_between_records(app: App, made: PgpKey) -> None:
+    """FAULTS K1."""
+    theirs = make_pair(app, "other", "cv25519", actor="test")
+    found = app.pgp_keys.find("acme", made.key_id)
+    assert found is not None
+    change(app, theirs.key_id, sealed_private_key=found[1].private_key, sealed_passphrase=found[1].passphrase)
+    with pytest.raises(RecordTampered):
+        keyring(app).unlock("other", theirs.key_id)
+
+
+def test_private_key_and_passphrase_are_sealed_as_different_records() -> None:
+    assert private_key_record("acme", "id") != passphrase_record("acme", "id")
+    assert private_key_record("acme", "id") != private_key_record("other", "id")
