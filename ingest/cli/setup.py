@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,12 +20,23 @@ if TYPE_CHECKING:
     from ingest.service import Service
 
 
+class MailSecurity(StrEnum):
+    """How the connection to the SMTP relay is protected."""
+
+    STARTTLS = "starttls"
+    TLS = "tls"
+    NONE = "none"
+
+
 def init(
     folder: Annotated[Path, typer.Argument(help="Folder of the new installation.")] = Path(),
     host: Annotated[str, typer.Option(help="Address on which the door listens.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on which the door listens.")] = 2222,
     mail_host: Annotated[str, typer.Option(help="SMTP relay for notices.")] = "",
     mail_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the SMTP relay.")] = 587,
+    mail_security: Annotated[MailSecurity, typer.Option(help="`none` only for a relay on this machine.")] = (
+        MailSecurity.STARTTLS
+    ),
 ) -> None:
     """Make a new installation: settings file, master key, host key, ledger. Says what to do next.
 
@@ -32,18 +45,24 @@ def init(
     from ingest.door.host_key import describe_host_key
     from ingest.installation import Choices, initialise
 
-    settings = initialise(folder, Choices(host=host, port=port, mail_host=mail_host, mail_port=mail_port))
+    choices = Choices(host, port, mail_host=mail_host, mail_port=mail_port, mail_security=mail_security.value)
+    settings = initialise(folder, choices)
     host_key = describe_host_key(settings.door.host_key_file)
     file = folder / "sealdrop.toml"
     out.print(f"settings     {file}", markup=False)
     out.print(f"master key   {settings.vault.master_key_file}", markup=False)
     out.print(f"host key     {settings.door.host_key_file}  {host_key.fingerprint}", markup=False)
     out.print(f"data         {settings.data_dir}", markup=False)
-    out.print(f"known_hosts  {host_key.known_hosts_line(settings.door.host, settings.door.port)}", markup=False)
+    out.print(f"known_hosts  {host_key.known_hosts_line(_name_of(host), port)}", markup=False)
     hint("Keep a copy of the master key in a safe place: without it no stored key pair can be opened again.")
     where = "" if folder == Path() else f"--config {file} "
     hint(f"Next: sealdrop {where}account add acme --ssh-key KEY.pub --contact you@example.com")
     hint(f"Then: sealdrop {where}key generate acme, and sealdrop {where}serve")
+
+
+def _name_of(host: str) -> str:
+    """The name by which clients know us; an address that means all is none."""
+    return socket.getfqdn() if host in ("0.0.0.0", "::") else host  # noqa: S104  # compared, not bound
 
 
 def serve(

@@ -36,7 +36,7 @@ class Gpg:
     """The customer's gpg, with a home of its own; `close` it, or its agent stays behind."""
 
     def __init__(self, home: Path) -> None:
-        self._home = home
+        self.home = home
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     @staticmethod
@@ -54,7 +54,7 @@ class Gpg:
                 "Key-Type: EDDSA\nKey-Curve: Ed25519\nKey-Usage: sign\nSubkey-Type: ECDH\nSubkey-Curve: Curve25519\n"
             )
         parameters += f"Subkey-Usage: encrypt\nName-Email: {user_id}\nExpire-Date: 0\n%commit\n"
-        batch = self._home / "make-pair"
+        batch = self.home / "make-pair"
         batch.write_text(parameters)
         await self._run(*unlock, "--full-generate-key", batch, stdin=passphrase)
         return await self._run(*unlock, "--armor", "--export-secret-keys", user_id, stdin=passphrase)
@@ -74,7 +74,7 @@ class Gpg:
 
     async def decrypt(self, message: bytes, passphrase: bytes) -> bytes:
         """The plain text of a message to one of the pairs of this home. Raises `SenderFailed`."""
-        file = self._home / "message"
+        file = self.home / "message"
         file.write_bytes(message)
         unlock = ("--pinentry-mode", "loopback", "--passphrase-fd", "0")
         return await self._run(*unlock, "--decrypt", file, stdin=passphrase)
@@ -82,11 +82,11 @@ class Gpg:
     async def close(self) -> None:
         """End the agent of this home."""
         if shutil.which("gpgconf") is not None:
-            await run_program("gpgconf", "--homedir", self._home, "--kill", "all")
+            await run_program("gpgconf", "--homedir", self.home, "--kill", "all")
 
     async def _run(self, *arguments: str | Path, stdin: bytes = b"") -> bytes:
         quiet = ("--batch", "--yes", "--quiet", "--no-tty", "--no-auto-key-locate", "--disable-dirmngr")
-        return await run_program("gpg", "--homedir", self._home, *quiet, *arguments, stdin=stdin)
+        return await run_program("gpg", "--homedir", self.home, *quiet, *arguments, stdin=stdin)
 
 
 def encrypt_without_gpg(file: Path, public_key: bytes) -> Path:

@@ -18,7 +18,7 @@ from ingest.custody import import_pair, make_pair
 from ingest.demo import files
 from ingest.demo.mailbox import Mailbox, text_of
 from ingest.demo.picture import Picture
-from ingest.demo.sender import Gpg, Uploader, encrypt_without_gpg
+from ingest.demo.sender import Gpg, SenderFailed, Uploader, encrypt_without_gpg
 from ingest.door.host_key import describe_host_key
 from ingest.installation import Choices, initialise
 from ingest.ledger.pgp_keys import PgpKey
@@ -58,7 +58,7 @@ def run_demo(keep: Path | None) -> int:
             folder.mkdir(mode=0o700, parents=True)
         try:
             asyncio.run(_tell(folder, picture))
-        except (StoryWentWrong, TimeoutError) as error:
+        except (StoryWentWrong, SenderFailed, TimeoutError) as error:
             picture.failed(str(error) or "something did not arrive in time")
             return 1
         picture.done(None if keep is None else folder)
@@ -75,7 +75,7 @@ async def _tell(folder: Path, picture: Picture) -> None:
     customer.mkdir(mode=0o700)
     picture.tools(gpg=Gpg.is_installed(), sftp=Uploader.has_openssh())
     with contextlib.closing(App(settings)) as app:
-        async with _gpg(folder) as gpg:
+        async with _gpg() as gpg:
             with picture.chapter("A customer is added, with an SSH key and two PGP key pairs"):
                 pairs = await _add_customer(app, customer, gpg, picture)
             service = Service(app)
@@ -195,13 +195,15 @@ async def _read_back(app: App, picture: Picture) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _gpg(folder: Path) -> AsyncIterator[Gpg | None]:
+async def _gpg() -> AsyncIterator[Gpg | None]:
     """A gpg of the customer's own, or ``None`` where none is installed."""
     if not Gpg.is_installed():
         yield None
         return
-    gpg = Gpg(folder / "gpg")
-    try:
-        yield gpg
-    finally:
-        await gpg.close()
+    # gpg-agent's socket lies in its home, and the path of a socket has at most 107 bytes (FAULTS.md P28)
+    with tempfile.TemporaryDirectory(prefix="sd-", dir="/tmp") as home:  # noqa: S108  # a private folder in it
+        gpg = Gpg(Path(home))
+        try:
+            yield gpg
+        finally:
+            await gpg.close()
