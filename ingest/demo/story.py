@@ -201,7 +201,7 @@ async def _gpg() -> AsyncIterator[Gpg | None]:
         yield None
         return
     # gpg-agent's socket lies in its home, and the path of a socket has at most 107 bytes (FAULTS.md P28)
-    with tempfile.TemporaryDirectory(prefix="sd-", dir="/tmp") as home:  # noqa: S108  # a private folder in it
+    with tempfile.TemporaryDirectory(prefix="sd-", dir="/tmp") as home:  # a private folder in it
         gpg = Gpg(Path(home))
         try:
             yield gpg
