@@ -14,14 +14,6 @@ from ingest.demo.sender import Gpg
 DATA = Path(__file__).parent / "data"
 PASSPHRASE = b"bench"
 USER_ID = "bench@example.com"
-COLUMNS = {
-    "event_name": {"ctName": "evtName", "dataType": "String"},
-    "time_stamp": {"ctName": "ts", "dataType": "Integer"},
-    "identity": {"ctName": "identity", "dataType": "String"},
-    "item_name": {"ctName": "Name", "dataType": "String"},
-    "item_price": {"dataType": "Integer"},
-    "item_delivery_date": {"ctName": "DeliveryDate", "dataType": "String"},
-}
 
 
 @dataclass(frozen=True)

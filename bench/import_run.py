@@ -22,7 +22,8 @@ from typing import Any
 
 import psutil
 
-from bench.events import COLUMNS, PASSPHRASE, Encrypted, encrypted_events
+from bench.events import PASSPHRASE, Encrypted, encrypted_events
+from ingest.demo.files import EVENT_COLUMNS
 
 SEALDROP = Path(sys.executable).parent / "sealdrop"
 
@@ -76,7 +77,7 @@ def _import(file: Encrypted) -> dict[str, Any]:
         key_id = json.loads(_sealdrop("--config", config, *command))["key_id"]
         os.link(file.cipher, folder / file.cipher.name)
         manifest = {"fileName": file.cipher.name, "type": "event", "clientEmail": "bench@example.com", "keyId": key_id}
-        (folder / "events.manifest").write_text(json.dumps({**manifest, "columns": COLUMNS}))
+        (folder / "events.manifest").write_text(json.dumps({**manifest, "columns": EVENT_COLUMNS}))
         return _measured(["--config", str(config), "import", "run", "bench", str(folder / "events.manifest"), "--json"])
 
 

@@ -11,6 +11,14 @@ from random import Random
 PROFILES = 2000
 EVENTS = 5000
 REJECTED_ROW = 17
+EVENT_COLUMNS = {  # those of the guide's sample manifest
+    "event_name": {"ctName": "evtName", "dataType": "String"},
+    "time_stamp": {"ctName": "ts", "dataType": "Integer"},
+    "identity": {"ctName": "identity", "dataType": "String"},
+    "item_name": {"ctName": "Name", "dataType": "String"},
+    "item_price": {"dataType": "Integer"},
+    "item_delivery_date": {"ctName": "DeliveryDate", "dataType": "String"},
+}
 
 _NAMES = ("Ada", "Blaise", "Emmy", "Grace", "Katherine", "Leonhard", "Sofia", "Srinivasa")
 _ITEMS = ("espresso", "notebook", "umbrella", 'a "quoted" thing', "tea, green")
@@ -87,15 +95,7 @@ def write_event_manifest(
     manifest = {
         "fileName": data_file,
         "type": "event",
-        "columns": {
-            "event_name": {"ctName": "evtName", "dataType": "String"},
-            "time_stamp": {"ctName": "ts", "dataType": "Integer"},
-            "identity": {"ctName": "identity", "dataType": "String"},
-            "item_name": {"ctName": "Name", "dataType": "String"},
-            "item_price": {"dataType": "Integer"},
-            "item_delivery_date": {"ctName": "DeliveryDate", "dataType": "String"},
-            **columns,
-        },
+        "columns": {**EVENT_COLUMNS, **columns},
         "clientEmail": client_email,
         "keyId": key_id,
     }

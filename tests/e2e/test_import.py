@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ingest.demo.files import EVENT_COLUMNS
 from tests.e2e.conftest import NewCustomer
 from tests.support.customer import Customer, PgpPair
 from tests.support.served import Instance
@@ -17,14 +18,6 @@ Charged,1735689600,u1,"tea, green",12,2025-01-04
 Viewed,1735689660,u2,espresso,3,2025-01-05
 Charged,1735689720,u1,notebook,7,2025-01-06
 """
-EVENT_COLUMNS = {
-    "event_name": {"ctName": "evtName", "dataType": "String"},
-    "time_stamp": {"ctName": "ts", "dataType": "Integer"},
-    "identity": {"ctName": "identity", "dataType": "String"},
-    "item_name": {"ctName": "Name", "dataType": "String"},
-    "item_price": {"dataType": "Integer"},
-    "item_delivery_date": {"ctName": "DeliveryDate", "dataType": "String"},
-}
 PROFILES = """\
 identity,full_name,tier,score,newsletter,joined
 u1,Ada,Gold,1.5,true,03/02/2024

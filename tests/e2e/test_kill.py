@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from ingest.demo.files import EVENT_COLUMNS
 from tests.e2e.conftest import NewCustomer
-from tests.e2e.test_import import EVENT_COLUMNS
 from tests.support.customer import Customer
 from tests.support.served import Instance, serving, wait_for
 
