@@ -126,7 +126,12 @@ class Carrier:
         stored = self._lake.stored(attempt.report.account, ImportType(attempt.report.type), attempt.report.id)
         if stored is None:
             return False
-        _log.error("import_failed_after_commit", action="import_failed_after_commit", detail=cause_of(error))
+        _log.error(
+            "import_failed_after_commit",
+            action="import_failed_after_commit",
+            import_id=attempt.report.id,
+            detail=cause_of(error),
+        )
         attempt.rows_stored = stored
         return True
 
