@@ -177,6 +177,7 @@ class Carrier:
                 max_plain_bytes=settings.openpgp.max_plain_bytes,
                 max_ratio=settings.openpgp.max_ratio,
                 max_seconds=settings.openpgp.max_seconds,
+                legacy_ciphers=settings.openpgp.legacy_ciphers,
             ),
             engine=settings.openpgp.engine,
             require_encryption=attempt.account.require_encryption,

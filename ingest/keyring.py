@@ -62,7 +62,7 @@ class Keyring:
         """Drop the pairs that nobody needed for a while."""
         now = monotonic()
         for name in [name for name, kept in self._unlocked.items() if kept.until < now]:
-            del self._unlocked[name]
+            self._unlocked.pop(name).key.forget()
 
     def _open(self, account: str, key_id: str, sealed: SealedPair) -> PrivateKey:
         passphrase: Secret | None = None

@@ -17,6 +17,7 @@ from ingest.outcomes import cause_of
 from ingest.steps.collect import Collector
 from ingest.watch import watch
 from ingest.workers import Workers
+from keystore.openpgp import sweep_homes
 from stores.errors import StoreError
 
 _DRAIN_S = 20.0
@@ -124,6 +125,8 @@ def _prepare(app: App) -> None:
     app.database.migrate()
     app.open_vault()
     app.spool.prepare()
+    if (homes := sweep_homes()) > 0:  # with private keys in them, left by workers that were killed
+        _log.warning("gpg_homes_swept", action="gpg_homes_swept", homes=homes)
     for account in app.accounts.all():
         try:
             for set_aside in app.lake.recover(account.id):

@@ -1,7 +1,7 @@
-"""Reading OpenPGP keys: from untrusted bytes to PGPy's key object, and what may be asked of one (RFC 9580 §10).
+"""Reading OpenPGP keys: from untrusted bytes to a certificate, and what may be asked of one (RFC 9580 §10).
 
-A key arrives as untrusted bytes, so size and packet types are checked before PGPy parses it, and whatever PGPy raises
-becomes `KeyRejected`. PGPy's objects are untyped; only `keystore.pgp_keys` and `keystore.pgp_encrypt` see them.
+A key arrives as untrusted bytes, so whatever is wrong with them is `KeyRejected`, whose text says what to do. Versions
+4 and 6; secret keys need not be unlocked for anything here.
 """
 
 from __future__ import annotations
@@ -9,46 +9,42 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
-
-import pgpy
-from cryptography.utils import CryptographyDeprecationWarning
-from pgpy.constants import KeyFlags, PubKeyAlgorithm, SignatureType, String2KeyType
 
 from keystore.errors import KeyRejected
 from keystore.openpgp.packets import Feed, FramingError, body, read_header
-from keystore.openpgp.session_key import ECDH_ALGORITHM, RSA_ALGORITHMS
-
-# PGPy 0.6 asks cryptography for ciphers under their old names; users can do nothing about it
-warnings.filterwarnings("ignore", r".*has been moved to cryptography\.hazmat\.decrepit", CryptographyDeprecationWarning)
+from keystore.openpgp.session_key import RSA_ALGORITHMS
+from keystore.pgp_key_packet import KeyPart, UnknownAlgorithm, read_part
+from keystore.pgp_protection import is_stub
+from keystore.pgp_signature import (
+    AUTHENTICATE,
+    CERTIFIES,
+    CERTIFY,
+    ENCRYPT_COMMUNICATIONS,
+    ENCRYPT_STORAGE,
+    REVOKES,
+    SIGN,
+    SUBKEY_BINDING,
+    Signature,
+    read_signature,
+)
 
 MAX_KEY_BYTES = 64 * 1024
 _RSA_BITS = range(2048, 8193)
-_SECRET_KEY, _PUBLIC_KEY, _PUBLIC_SUBKEY = 5, 6, 14
+_SIGNATURE, _SECRET_KEY, _PUBLIC_KEY, _SECRET_SUBKEY, _USER_ID, _PUBLIC_SUBKEY = 2, 5, 6, 7, 13, 14
 # signatures, trust, user IDs and attributes, secret subkeys (RFC 9580 §10.2)
 _BESIDE_A_SECRET_KEY = frozenset({2, 7, 12, 13, 17})
-ENCRYPTS = frozenset({KeyFlags.EncryptCommunications, KeyFlags.EncryptStorage})
-_CERTIFIES = frozenset(
-    {
-        SignatureType.Generic_Cert,
-        SignatureType.Persona_Cert,
-        SignatureType.Casual_Cert,
-        SignatureType.Positive_Cert,
-        SignatureType.DirectlyOnKey,
-    }
-)
+_KEYS = frozenset({_SECRET_KEY, _PUBLIC_KEY, _SECRET_SUBKEY, _PUBLIC_SUBKEY})
+_ENCRYPTS = ENCRYPT_COMMUNICATIONS | ENCRYPT_STORAGE
 _USAGE = {
-    KeyFlags.Certify: "certify",
-    KeyFlags.Sign: "sign",
-    KeyFlags.EncryptCommunications: "encrypt",
-    KeyFlags.EncryptStorage: "encrypt",
-    KeyFlags.Authentication: "authenticate",
+    CERTIFY: "certify",
+    SIGN: "sign",
+    ENCRYPT_COMMUNICATIONS: "encrypt",
+    ENCRYPT_STORAGE: "encrypt",
+    AUTHENTICATE: "authenticate",
 }
-_CURVES = {"NIST_P256": "NIST P-256", "NIST_P384": "NIST P-384", "NIST_P521": "NIST P-521"}
 _ARMORED = re.compile(
     rb"-----BEGIN PGP (PUBLIC|PRIVATE) KEY BLOCK-----[ \t]*\r?\n(?:[^\r\n:]+:[^\r\n]*\r?\n)*[ \t]*\r?\n"
     rb"([A-Za-z0-9+/\s]+={0,2}\s*?)(?:\n=[A-Za-z0-9+/]{4}\s*)?-----END PGP \1 KEY BLOCK-----"
@@ -76,20 +72,104 @@ class KeyFacts:
     expires_at: datetime | None
 
 
-def parse_public(data: bytes) -> Any:
-    """PGPy's key for an armored or binary public certificate. Raises `KeyRejected`."""
-    return _parse(_binary(data), _PUBLIC_KEY)
+@dataclass(slots=True, repr=False)
+class Certificate:
+    """A key as its file has it: the primary key first, then the subkeys, with the signatures on each."""
+
+    parts: list[KeyPart] = field(default_factory=list)
+    user_ids: list[str] = field(default_factory=list)
+    signatures: list[list[Signature]] = field(default_factory=list)  # beside ``parts``; user IDs' are the primary's
+
+    @property
+    def primary(self) -> KeyPart:
+        """The primary key."""
+        return self.parts[0]
+
+    def encrypting(self) -> list[KeyPart]:
+        """The parts that may encrypt, by algorithm and by key flags; without flags the algorithm alone decides."""
+        return [
+            part
+            for part in self.parts
+            if part.opens_session_keys and (not self._flags(part) or self._flags(part) & _ENCRYPTS)
+        ]
+
+    def recipients(self) -> list[KeyPart]:
+        """The parts that may encrypt and are not revoked, newest first; at the same age a subkey goes first."""
+        usable = [part for part in self.encrypting() if not self.is_revoked(part)]
+        return sorted(usable, key=lambda part: (part.created_at, not part.is_primary), reverse=True)
+
+    def is_revoked(self, part: KeyPart) -> bool:
+        """Whether a revocation is attached. It is not verified: who attaches one to a key file means it."""
+        return any(signature.kind in REVOKES for signature in self._on(part))
+
+    def expires_at(self, part: KeyPart) -> datetime | None:
+        """From the newest self-signature (RFC 9580 §5.2.3.13)."""
+        ours = self._self_signatures(part)
+        if not ours or ours[-1].valid_for is None:
+            return None
+        try:
+            return part.created_at + ours[-1].valid_for
+        except OverflowError:
+            return None
+
+    def usage(self, part: KeyPart) -> tuple[str, ...]:
+        """Such as ``("certify", "sign")``."""
+        flags = self._flags(part)
+        return tuple(dict.fromkeys(name for flag, name in _USAGE.items() if flag & flags))
+
+    def _on(self, part: KeyPart) -> list[Signature]:
+        return self.signatures[self.parts.index(part)]
+
+    def _self_signatures(self, part: KeyPart) -> list[Signature]:
+        """The signatures by which the primary key speaks of this part, oldest first."""
+        wanted = CERTIFIES if part.is_primary else {SUBKEY_BINDING}
+        issuer = self.primary.key_id
+        ours = [signature for signature in self._on(part) if signature.kind in wanted and signature.issuer == issuer]
+        return sorted(ours, key=lambda signature: signature.created_at)
+
+    def _flags(self, part: KeyPart) -> int:
+        flags = [signature.key_flags for signature in self._self_signatures(part) if signature.key_flags]
+        return flags[-1] if flags else 0
 
 
-def encryption_keys(key: Any) -> list[Any]:
-    """The parts of ``key`` that may encrypt and are neither revoked nor of an unknown algorithm, newest first."""
-    usable = [part for part in parts(key) if may_encrypt(part) and not _revoked(part)]
-    return sorted(usable, key=lambda part: (part.created, not part.is_primary), reverse=True)
+def parse_public(data: bytes) -> Certificate:
+    """An armored or binary public certificate. Raises `KeyRejected`."""
+    packets = _packets(_binary(data))
+    tags = [tag for tag, _ in packets]
+    if tags[0] != _PUBLIC_KEY or tags.count(_PUBLIC_KEY) > 1 or _SECRET_KEY in tags:
+        raise KeyRejected("The file is not exactly one OpenPGP public key.")
+    return _certificate(packets)
 
 
-def parse_private(data: bytes) -> Any:
-    """PGPy's key for an armored or binary secret key, not yet unlocked. Raises `KeyRejected`."""
-    return _parse(_binary(data), _SECRET_KEY)
+def parse_private(data: bytes) -> Certificate:
+    """An armored or binary secret key, not yet unlocked. Raises `KeyRejected`."""
+    packets = _packets(_binary(data))
+    tags = [tag for tag, _ in packets]
+    if tags[0] == _PUBLIC_KEY:
+        raise KeyRejected(
+            "The file holds a public key only. Export the private key: gpg --armor --export-secret-keys KEY"
+        )
+    if tags.count(_SECRET_KEY) > 1 or _PUBLIC_KEY in tags:
+        raise KeyRejected("The file holds several keys. Export exactly one private key.")
+    if tags[0] != _SECRET_KEY or not _BESIDE_A_SECRET_KEY.issuperset(tags[1:]):
+        raise KeyRejected("The file is not an OpenPGP private key.")
+    return _certificate(packets)
+
+
+def public_packets(data: bytes) -> bytes:
+    """The public certificate of a secret key that `parse_private` has accepted, binary; it holds no secret."""
+    out = []
+    for tag, content in _packets(_binary(data)):
+        if tag in (_SECRET_KEY, _SECRET_SUBKEY):
+            public = read_part(content, is_primary=tag == _SECRET_KEY, is_secret=True).public
+            out.append(_packet(_PUBLIC_KEY if tag == _SECRET_KEY else _PUBLIC_SUBKEY, public))
+        else:
+            out.append(_packet(tag, content))
+    return b"".join(out)
+
+
+def _packet(tag: int, content: bytes) -> bytes:
+    return bytes([0xC0 | tag, 255]) + len(content).to_bytes(4) + content
 
 
 def _binary(data: bytes) -> bytes:
@@ -112,158 +192,96 @@ def _binary(data: bytes) -> bytes:
         raise KeyRejected("The armor of the key file is damaged. Export the key again.") from None
 
 
-def _parse(data: bytes, wanted: int) -> Any:
-    """Check the packets' types, then let PGPy parse them."""
-    tags = [tag for tag, _ in _packets(data)]
-    if wanted == _SECRET_KEY:
-        if tags[0] == _PUBLIC_KEY:
-            raise KeyRejected(
-                "The file holds a public key only. Export the private key: gpg --armor --export-secret-keys KEY"
-            )
-        if tags.count(_SECRET_KEY) > 1 or _PUBLIC_KEY in tags:
-            raise KeyRejected("The file holds several keys. Export exactly one private key.")
-        if tags[0] != _SECRET_KEY or not _BESIDE_A_SECRET_KEY.issuperset(tags[1:]):
-            raise KeyRejected("The file is not an OpenPGP private key.")
-    elif tags[0] != _PUBLIC_KEY or tags.count(_PUBLIC_KEY) > 1 or _SECRET_KEY in tags:
-        raise KeyRejected("The file is not exactly one OpenPGP public key.")
-    for tag, first in _packets(data):
-        if tag in (_SECRET_KEY, 7, _PUBLIC_KEY, _PUBLIC_SUBKEY) and first != 4:
-            raise KeyRejected(f"The key has version {first}; only OpenPGP version 4 keys are supported.")
+def _packets(data: bytes) -> list[tuple[int, bytes]]:
+    """Type and body of each packet, at least one."""
     try:
-        key, _ = pgpy.PGPKey.from_blob(data)
-        key_facts(key)
-    except Exception as error:
-        raise KeyRejected("The key could not be read. Export it again.", detail=type(error).__name__) from error
-    return key
-
-
-def _packets(data: bytes) -> Iterator[tuple[int, int]]:
-    """Type and first octet of each packet."""
-    feed = Feed(iter((data,)))
-    try:
-        while not feed.at_end():
-            header = read_header(feed)
-            content = b"".join(body(feed, header))
-            yield header.tag, content[0] if content else -1
+        return list(_each_packet(Feed(iter((data,)))))
     except FramingError as error:
         raise KeyRejected("The key file is damaged. Export the key again.", detail=str(error)) from None
 
 
-def parts(key: Any) -> list[Any]:
-    """The primary key and its subkeys, in file order."""
-    return [key, *key.subkeys.values()]
+def _each_packet(feed: Feed) -> Iterator[tuple[int, bytes]]:
+    while not feed.at_end():
+        header = read_header(feed)
+        yield header.tag, b"".join(body(feed, header))
 
 
-def openpgp_key_id(part: Any) -> bytes:
-    """The last 8 octets of the fingerprint (RFC 9580 §5.5.4.2)."""
-    return bytes.fromhex(part.fingerprint.keyid)
+def _certificate(packets: list[tuple[int, bytes]]) -> Certificate:
+    certificate = Certificate()
+    try:
+        for tag, content in packets:
+            _add(certificate, tag, content)
+    except UnknownAlgorithm as error:
+        raise KeyRejected(
+            f"The key uses {error}, which is not supported. Use RSA, Curve25519 or X25519, or export it without "
+            "that subkey."
+        ) from None
+    except FramingError as error:
+        raise KeyRejected("The key could not be read. Export it again.", detail=str(error)) from None
+    return certificate
 
 
-def _self_signatures(part: Any) -> list[Any]:
-    """The signatures by which the primary key speaks of this part, oldest first; unverified."""
-    if part.is_primary:
-        on_uids = [signature for uid in part.userids for signature in uid.__sig__]
-        wanted, issuer, found = _CERTIFIES, part.fingerprint.keyid, on_uids + part.__sig__
-    else:
-        wanted, issuer, found = frozenset({SignatureType.Subkey_Binding}), part.parent.fingerprint.keyid, part.__sig__
-    ours = [signature for signature in found if signature.type in wanted and signature.signer == issuer]
-    return sorted(ours, key=lambda signature: signature.created)
+def _add(certificate: Certificate, tag: int, content: bytes) -> None:
+    if tag in _KEYS:
+        if content[:1] not in (b"\x04", b"\x06"):
+            version = content[0] if content else "none"
+            raise KeyRejected(f"The key has version {version}; only OpenPGP version 4 and 6 keys are supported.")
+        primary, secret = tag in (_SECRET_KEY, _PUBLIC_KEY), tag in (_SECRET_KEY, _SECRET_SUBKEY)
+        certificate.parts.append(read_part(content, is_primary=primary, is_secret=secret))
+        certificate.signatures.append([])
+    elif tag == _USER_ID:
+        certificate.user_ids.append(content.decode(errors="replace"))
+    elif tag == _SIGNATURE and (signature := read_signature(content)) is not None:
+        certificate.signatures[-1].append(signature)
 
 
-def _flags(part: Any) -> frozenset[Any]:
-    signatures = [signature for signature in _self_signatures(part) if signature.key_flags]
-    return frozenset(signatures[-1].key_flags) if signatures else frozenset()
-
-
-def _expires_at(part: Any) -> datetime | None:
-    """From the newest self-signature (RFC 9580 §5.2.3.13)."""
-    signatures = _self_signatures(part)
-    if not signatures or not signatures[-1].key_expiration:
-        return None
-    expires: datetime = part.created + signatures[-1].key_expiration
-    return expires
-
-
-def _revoked(part: Any) -> bool:
-    """Whether a revocation is attached. It is not verified: who attaches one to a key file means it."""
-    return any(
-        signature.type in (SignatureType.KeyRevocation, SignatureType.SubkeyRevocation) for signature in part.__sig__
-    )
-
-
-def may_encrypt(part: Any) -> bool:
-    """By algorithm and by key flags; without flags the algorithm alone decides."""
-    algorithm = int(part.key_algorithm)
-    if algorithm not in RSA_ALGORITHMS and algorithm != ECDH_ALGORITHM:
-        return False
-    flags = _flags(part)
-    return not flags or bool(flags & ENCRYPTS)
-
-
-def check_usable(key: Any, now: datetime) -> None:
+def check_usable(certificate: Certificate, now: datetime) -> None:
     """Raise `KeyRejected` unless somebody may encrypt to the key at ``now`` (FAULTS.md K7)."""
-    if _revoked(key):
+    if certificate.is_revoked(certificate.primary):
         raise KeyRejected("The key is revoked. Import or generate another one.")
-    expires = _expires_at(key)
+    expires = certificate.expires_at(certificate.primary)
     if expires is not None and expires <= now:
         raise KeyRejected(f"The key expired on {expires:%Y-%m-%d}. Extend it (gpg --edit-key, expire) or use another.")
-    encrypting = [part for part in parts(key) if may_encrypt(part)]
+    encrypting = certificate.encrypting()
     if not encrypting:
-        raise KeyRejected(
-            "The key has no RSA or ECDH encryption subkey. Add one (gpg --edit-key, addkey) and export it again."
-        )
-    problems = [_problem(part, now) for part in encrypting]
+        raise KeyRejected(NOTHING_ENCRYPTS)
+    problems = [_problem(certificate, part, now) for part in encrypting]
     if all(problems):
         raise KeyRejected(next(problem for problem in problems if problem))
 
 
-def _problem(part: Any, now: datetime) -> str:
+def _problem(certificate: Certificate, part: KeyPart, now: datetime) -> str:
     """Why nobody should encrypt to this part; empty when they may."""
-    expires = _expires_at(part)
-    if _revoked(part):
+    expires = certificate.expires_at(part)
+    if certificate.is_revoked(part):
         return "The key's encryption subkey is revoked. Add a new one and export the key again."
     if expires is not None and expires <= now:
         return f"The key's encryption subkey expired on {expires:%Y-%m-%d}. Extend it and export the key again."
     if is_stub(part):
         return STUB
-    if int(part.key_algorithm) in RSA_ALGORITHMS and part.key_size not in _RSA_BITS:
-        return f"The key is RSA with {part.key_size} bits; {_RSA_BITS[0]} to {_RSA_BITS[-1]} are accepted."
+    if part.algorithm in RSA_ALGORITHMS and part.bits not in _RSA_BITS:
+        return f"The key is RSA with {part.bits} bits; {_RSA_BITS[0]} to {_RSA_BITS[-1]} are accepted."
     return ""
 
 
 STUB = "The file holds only a stub of the encryption key (it lives on a smartcard or elsewhere). Export the whole key."
+NOTHING_ENCRYPTS = (
+    "The key has no RSA or ECDH encryption subkey (X25519 and X448 will do as well). Add one (gpg --edit-key, addkey) "
+    "and export it again."
+)
 
 
-def is_stub(part: Any) -> bool:
-    """GnuPG's mark for a secret part that is kept elsewhere."""
-    s2k = part._key.keymaterial.s2k
-    return bool(s2k) and s2k.specifier == String2KeyType.GNUExtension
-
-
-def key_facts(key: Any) -> KeyFacts:
+def key_facts(certificate: Certificate) -> KeyFacts:
     """What may be shown of the key; public or secret, locked or not."""
-    encrypting = [_algorithm(part) for part in parts(key) if may_encrypt(part)]
+    primary, *subkeys = certificate.parts
+    encrypting = [part.name for part in certificate.encrypting()]
     return KeyFacts(
-        fingerprint=str(key.fingerprint),
-        algorithm=" + ".join(dict.fromkeys([_algorithm(key), *encrypting])),
-        user_ids=tuple(str(uid._uid.uid) for uid in key.userids),
+        fingerprint=primary.fingerprint.hex().upper(),
+        algorithm=" + ".join(dict.fromkeys([primary.name, *encrypting])),
+        user_ids=tuple(certificate.user_ids),
         subkeys=tuple(
-            SubkeyFacts(str(part.fingerprint), _algorithm(part), _usage(part)) for part in key.subkeys.values()
+            SubkeyFacts(part.fingerprint.hex().upper(), part.name, certificate.usage(part)) for part in subkeys
         ),
-        created_at=key.created,
-        expires_at=_expires_at(key),
+        created_at=primary.created_at,
+        expires_at=certificate.expires_at(primary),
     )
-
-
-def _algorithm(part: Any) -> str:
-    algorithm = part.key_algorithm
-    if algorithm in (PubKeyAlgorithm.ECDH, PubKeyAlgorithm.ECDSA, PubKeyAlgorithm.EdDSA):
-        name = str(part.key_size.name)
-        return _CURVES.get(name, name)
-    name = "RSA" if int(algorithm) in RSA_ALGORITHMS else str(algorithm.name)
-    return f"{name} {part.key_size}"
-
-
-def _usage(part: Any) -> tuple[str, ...]:
-    flags = _flags(part)
-    return tuple(dict.fromkeys(name for flag, name in _USAGE.items() if flag in flags))

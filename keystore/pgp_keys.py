@@ -1,20 +1,22 @@
 """OpenPGP key pairs: inspect one, unlock one, make one, encrypt to one (RFC 9580 §10.1, §10.2).
 
-Asymmetric keys are unlocked through PGPy once and kept as `cryptography` objects; bulk data never goes through PGPy.
+Asymmetric keys are unlocked once and kept as `cryptography` objects. PGPy, which is untyped, makes new pairs and does
+nothing else.
 """
 
 from __future__ import annotations
 
 import re
 import secrets
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal
 
 import pgpy
-from cryptography.hazmat.primitives.asymmetric import x25519
+from cryptography.utils import CryptographyDeprecationWarning
 from pgpy.constants import (
     CompressionAlgorithm,
     EllipticCurveOID,
@@ -24,25 +26,29 @@ from pgpy.constants import (
     PubKeyAlgorithm,
     SymmetricKeyAlgorithm,
 )
-from pgpy.errors import PGPDecryptionError
 
-from keystore.errors import KeyPassphraseWrong, KeyRejected
-from keystore.openpgp.session_key import RSA_ALGORITHMS, DecryptionKey, EcdhKey, RsaKey
+from keystore.armored import armored
+from keystore.errors import EngineFailed, KeyRejected
+from keystore.openpgp.gnupg import ALGORITHMS as GNUPG_ALGORITHMS
+from keystore.openpgp.session_key import DecryptionKey
 from keystore.pgp_certificate import (
-    ENCRYPTS,
+    NOTHING_ENCRYPTS,
     STUB,
+    Certificate,
     KeyFacts,
     SubkeyFacts,
     check_usable,
-    is_stub,
     key_facts,
-    may_encrypt,
-    openpgp_key_id,
     parse_private,
-    parts,
+    public_packets,
 )
 from keystore.pgp_encrypt import encrypt_to
+from keystore.pgp_key_packet import KeyPart
+from keystore.pgp_protection import DAMAGED, is_stub, unlocked
 from keystore.secret import Secret
+
+# PGPy 0.6 asks cryptography for ciphers under their old names; users can do nothing about it
+warnings.filterwarnings("ignore", r".*has been moved to cryptography\.hazmat\.decrepit", CryptographyDeprecationWarning)
 
 __all__ = [
     "GeneratedPair",
@@ -57,36 +63,68 @@ __all__ = [
 _USER_ID = re.compile(r"(?P<name>[^<>]*[^<>\s])\s*<(?P<email>[^<>\s]+)>")
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class _Unlocked:
+    """The secrets of a pair."""
+
+    decryption_keys: Mapping[bytes, DecryptionKey]
+    transferable: Secret
+    passphrase: Secret | None
+
+
 class PrivateKey:
     """An unlocked pair; compares by identity, prints no secret.
 
-    ``openpgp_key_ids`` are the 8-octet IDs of the primary key and all subkeys; ``decryption_keys`` has those that the
-    native engine opens session keys with. ``transferable`` and ``passphrase`` are what GnuPG needs. Expired and revoked
-    subkeys still decrypt what was sent to them (FAULTS.md P16).
+    ``openpgp_key_ids`` are the 8-octet IDs of the primary key and all subkeys; ``gnupg_reads`` says whether GnuPG 2.2
+    can import the pair at all. Expired and revoked subkeys still decrypt what was sent to them (FAULTS.md P16).
     """
 
-    def __init__(
-        self,
-        key_id: str,
-        key: Any,
-        decryption_keys: Mapping[bytes, DecryptionKey],
-        transferable: Secret,
-        *,
-        passphrase: Secret | None,
-    ) -> None:
+    def __init__(self, key_id: str, certificate: Certificate, secret: _Unlocked) -> None:
         self.key_id = key_id
-        self.fingerprint = str(key.fingerprint)
-        self.openpgp_key_ids = frozenset(openpgp_key_id(part) for part in parts(key))
-        self.decryption_keys = MappingProxyType(dict(decryption_keys))
-        self.transferable = transferable
-        self.passphrase = passphrase
-        self._public = str(key.pubkey).encode()
+        self.fingerprint = certificate.primary.fingerprint.hex().upper()
+        self.openpgp_key_ids = frozenset(part.key_id for part in certificate.parts)
+        self.gnupg_reads = certificate.primary.version == 4 and certificate.primary.algorithm in GNUPG_ALGORITHMS
+        self._secret: _Unlocked | None = secret
+        public = public_packets(secret.transferable.expose())
+        self._public = armored("PGP PUBLIC KEY BLOCK", public, with_crc=certificate.primary.version == 4)
 
     def __repr__(self) -> str:
         return f"PrivateKey(key_id={self.key_id!r}, fingerprint={self.fingerprint!r})"
 
+    @property
+    def decryption_keys(self) -> Mapping[bytes, DecryptionKey]:
+        """By OpenPGP key ID, what the native engine opens session keys with. Raises `EngineFailed` when forgotten."""
+        return self._held.decryption_keys
+
+    @property
+    def transferable(self) -> Secret:
+        """The secret key as it was stored, for GnuPG. Raises `EngineFailed` when forgotten."""
+        return self._held.transferable
+
+    @property
+    def passphrase(self) -> Secret | None:
+        """What opens ``transferable``, for GnuPG. Raises `EngineFailed` when forgotten."""
+        return self._held.passphrase
+
+    @property
+    def _held(self) -> _Unlocked:
+        if self._secret is None:
+            raise EngineFailed(
+                "The file could not be decrypted just now. It will be tried again.",
+                detail="the unlocked key was forgotten while it was in use",
+            )
+        return self._secret
+
+    def forget(self) -> None:
+        """Let go of everything secret, for good; OpenSSL clears its keys then. A second call does nothing.
+
+        A message whose session key is open already reads on; what asks for the secrets afterwards gets `EngineFailed`,
+        which is worth another try.
+        """
+        self._secret = None
+
     def public_armored(self) -> bytes:
-        """The public certificate, for encrypting to the same pair."""
+        """The public certificate, for encrypting to the same pair; also after `forget`."""
         return self._public
 
     @classmethod
@@ -96,8 +134,9 @@ class PrivateKey:
         Raises `KeyPassphraseWrong` when the passphrase does not open it or one is needed and none is given, and
         `KeyRejected` when it does not parse or has nothing to decrypt with. A passphrase that is not needed is ignored.
         """
-        key = parse_private(transferable.expose())
-        return cls(key_id, key, _unlocked(key, passphrase), transferable, passphrase=passphrase)
+        certificate = parse_private(transferable.expose())
+        keys = MappingProxyType(_decryption_keys(certificate, passphrase))
+        return cls(key_id, certificate, _Unlocked(keys, transferable, passphrase))
 
 
 def inspect_private(data: bytes, passphrase: Secret | None, *, now: datetime) -> KeyFacts:
@@ -106,10 +145,10 @@ def inspect_private(data: bytes, passphrase: Secret | None, *, now: datetime) ->
     Raises `KeyRejected` (too large, does not parse, several keys, public only, revoked, expired, no usable encryption
     key, too weak), whose text says what to do, and `KeyPassphraseWrong`.
     """
-    key = parse_private(data)
-    check_usable(key, now)
-    _unlocked(key, passphrase)
-    return key_facts(key)
+    certificate = parse_private(data)
+    check_usable(certificate, now)
+    _decryption_keys(certificate, passphrase)
+    return key_facts(certificate)
 
 
 @dataclass(frozen=True)
@@ -147,60 +186,32 @@ def generate_pair(kind: Literal["rsa3072", "cv25519"], user_id: str, *, now: dat
         compression=[CompressionAlgorithm.ZLIB, CompressionAlgorithm.ZIP, CompressionAlgorithm.Uncompressed],
         features={Features.ModificationDetection},
     )
-    key.add_subkey(subkey, created=created, usage=set(ENCRYPTS))
+    key.add_subkey(subkey, created=created, usage={KeyFlags.EncryptCommunications, KeyFlags.EncryptStorage})
     passphrase = secrets.token_urlsafe(32)
     key.protect(passphrase, SymmetricKeyAlgorithm.AES256, HashAlgorithm.SHA256)
+    private_armored = str(key).encode()
     return GeneratedPair(
-        private_armored=Secret(str(key).encode()),
+        private_armored=Secret(private_armored),
         public_armored=str(key.pubkey).encode(),
         passphrase=Secret(passphrase.encode()),
-        facts=key_facts(key),
+        facts=key_facts(parse_private(private_armored)),
     )
 
 
-def _unlocked(key: Any, passphrase: Secret | None) -> dict[bytes, DecryptionKey]:
+def _decryption_keys(certificate: Certificate, passphrase: Secret | None) -> dict[bytes, DecryptionKey]:
     """A decryption key for each part that may encrypt; only those are unlocked, since each costs 0.1 s."""
-    encrypting = [part for part in parts(key) if may_encrypt(part)]
-    opened = {openpgp_key_id(part): _open(part, passphrase) for part in encrypting if not is_stub(part)}
+    encrypting = certificate.encrypting()
+    opened = {part.key_id: _open(part, passphrase) for part in encrypting if not is_stub(part)}
     if not opened:
-        raise KeyRejected(STUB if encrypting else "The key has no RSA or ECDH encryption subkey.")
+        raise KeyRejected(STUB if encrypting else NOTHING_ENCRYPTS)
     return opened
 
 
-def _open(part: Any, passphrase: Secret | None) -> DecryptionKey:
-    packet = part._key
-    protected = bool(packet.protected)
-    if protected and (passphrase is None or not passphrase.expose()):
-        raise KeyPassphraseWrong("The key is protected with a passphrase, and none was given.")
+def _open(part: KeyPart, passphrase: Secret | None) -> DecryptionKey:
+    secret = unlocked(part, passphrase)
     try:
-        if protected and passphrase is not None:
-            packet.unprotect(passphrase.expose())
-        return _decryption_key(part)
-    except PGPDecryptionError:
-        raise KeyPassphraseWrong("The passphrase does not open the key.") from None
-    except Exception as error:
-        raise KeyRejected(
-            "The secret part of the key is damaged or protected in a way that is not supported. Export it again.",
-            detail=type(error).__name__,
-        ) from None
-    finally:
-        if protected:
-            packet.keymaterial.clear()
-
-
-def _decryption_key(part: Any) -> DecryptionKey:
-    """The key as `cryptography` has it, which also checks that the secret fits the public part."""
-    material = part._key.keymaterial
-    private = material.__privkey__()
-    if int(part.key_algorithm) in RSA_ALGORITHMS:
-        return RsaKey(private)
-    if isinstance(private, x25519.X25519PrivateKey) and private.public_key().public_bytes_raw() != material.p.x:
-        raise ValueError("the secret does not fit the public key")
-    raw = bytes(material.__bytearray__())
-    return EcdhKey(
-        private,
-        oid=raw[1 : 1 + raw[0]],
-        kdf_hash=int(material.kdf.halg),
-        kdf_cipher=int(material.kdf.encalg),
-        fingerprint=bytes.fromhex(str(part.fingerprint)),
-    )
+        return part.decryption_key(secret)
+    except (
+        Exception
+    ) as error:  # numbers of an untrusted key: ValueError, OverflowError, ZeroDivisionError, FramingError
+        raise KeyRejected(DAMAGED, detail=type(error).__name__) from None

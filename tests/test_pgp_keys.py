@@ -1,18 +1,24 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import subprocess
+import weakref
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
+import pgpy
 import pytest
+from pgpy.constants import EllipticCurveOID, HashAlgorithm, KeyFlags, PubKeyAlgorithm, SymmetricKeyAlgorithm
 
-from keystore.errors import KeyPassphraseWrong, KeyRejected
+from keystore.errors import EngineFailed, KeyPassphraseWrong, KeyRejected, Unsupported
 from keystore.openpgp import decrypt
 from keystore.pgp_keys import GeneratedPair, PrivateKey, encrypt_to, generate_pair, inspect_private
 from keystore.secret import Secret
+from tests.openpgp import key_writer
+from tests.openpgp.packet_writer import packet
 from tests.openpgp.sender import PASSPHRASE, Gpg
 
 NOW = datetime.now(UTC)
@@ -185,3 +191,94 @@ def test_encrypting_needs_a_public_key_that_encrypts(gpg: Gpg) -> None:
     for data in (b"", b"text", gpg.secret_key("cv"), gpg.run("--armor", "--export", "=signer")):
         with pytest.raises(KeyRejected):
             encrypt_to(data, b"x")
+
+
+@pytest.mark.parametrize("lock", ["none", "cfb", "ocb", "gcm"])
+@pytest.mark.parametrize("algorithm", [key_writer.X25519, key_writer.X448])
+@pytest.mark.parametrize("version", [4, 6])
+def test_new_keys_locked_in_every_way(version: int, algorithm: int, lock: key_writer.Lock) -> None:
+    """FAULTS P26: versions 4 and 6, Argon2, AEAD."""
+    data = key_writer.secret_key(version, algorithm, lock=lock)
+    key = PrivateKey.unlock("uuid", Secret(data), Secret(key_writer.PASSPHRASE))
+    assert key.fingerprint == key_writer.recipient(version, algorithm)[1:].hex().upper()
+    assert b"".join(decrypt(io.BytesIO(encrypt_to(key.public_armored(), b"a\n")), [key])) == b"a\n"
+    for passphrase in (Secret(b"wrong"), Secret(b""), None):
+        if lock == "none":
+            PrivateKey.unlock("uuid", Secret(data), passphrase)
+        else:
+            with pytest.raises(KeyPassphraseWrong):
+                PrivateKey.unlock("uuid", Secret(data), passphrase)
+    for at in range(len(data)):
+        damaged = data[:at] + bytes([data[at] ^ 0x20]) + data[at + 1 :]
+        with contextlib.suppress(KeyRejected, KeyPassphraseWrong):
+            inspect_private(damaged, Secret(key_writer.PASSPHRASE), now=NOW)
+
+
+def test_keys_that_are_refused_by_name() -> None:
+    """FAULTS P26."""
+    huge = b"\x40\x00" + b"\x80" + bytes(2047)
+    body = key_writer.public_body(4, 1, huge + b"\x00\x11\x01\x00\x01")
+    vectors = {
+        r"Argon2 with 2\^30 KiB": key_writer.secret_key(6, key_writer.X25519, lock="ocb", memory=30),
+        "RSA with 16384 bits": packet(5, body + b"\0" + bytes(100)),
+        "version 3": packet(5, b"\x03" + bytes(50)),
+        "version 5": packet(5, b"\x05" + bytes(50)),
+        "public-key algorithm 99": packet(5, key_writer.public_body(4, 99, bytes(40))),
+        "no RSA or ECDH encryption": packet(5, key_writer.public_body(6, 99, bytes(40)) + b"\0" + bytes(40)),
+    }
+    for reason, data in vectors.items():
+        with pytest.raises(KeyRejected, match=reason):
+            inspect_private(data, Secret(key_writer.PASSPHRASE), now=NOW)
+
+
+@pytest.mark.parametrize("cipher", ["AES128", "CAST5", "TripleDES", "Camellia256"])
+def test_older_locks_still_open(cipher: str) -> None:
+    """What other programs and old GnuPG lock keys with."""
+    data = _pgpy_key("pass", SymmetricKeyAlgorithm[cipher])
+    assert inspect_private(data, Secret(b"pass"), now=NOW).algorithm == "Ed25519 + Curve25519"
+    with pytest.raises(KeyPassphraseWrong):
+        inspect_private(data, Secret(b"past"), now=NOW)
+
+
+@pytest.mark.parametrize("passphrase", ["ünï çödé 鍵", "x" * 1024, "two\nlines", " blank ", "a"], ids=repr)
+def test_passphrases_of_every_kind(passphrase: str) -> None:
+    """FAULTS P31: both engines, but gpg takes no line break and no 256 bytes, and that is said by name."""
+    data = _pgpy_key(passphrase, SymmetricKeyAlgorithm.AES256)
+    key = PrivateKey.unlock("uuid", Secret(data), Secret(passphrase.encode()))
+    message = encrypt_to(key.public_armored(), b"a,b\n")
+    assert b"".join(decrypt(io.BytesIO(message), [key], engine="native")) == b"a,b\n"
+    through_gpg = decrypt(io.BytesIO(message), [key], engine="gnupg")
+    reason = "line break" if "\n" in passphrase else "more than 255 bytes" if len(passphrase) > 255 else ""
+    if reason:
+        with pytest.raises(Unsupported, match=reason):
+            b"".join(through_gpg)
+    else:
+        assert b"".join(through_gpg) == b"a,b\n"
+
+
+def _pgpy_key(passphrase: str, cipher: SymmetricKeyAlgorithm) -> bytes:
+    key = pgpy.PGPKey.new(PubKeyAlgorithm.EdDSA, EllipticCurveOID.Ed25519)
+    subkey = pgpy.PGPKey.new(PubKeyAlgorithm.ECDH, EllipticCurveOID.Curve25519)
+    key.add_uid(pgpy.PGPUID.new("Acme"), usage={KeyFlags.Certify}, hashes=[HashAlgorithm.SHA256])
+    key.add_subkey(subkey, usage={KeyFlags.EncryptCommunications})
+    key.protect(passphrase, cipher, HashAlgorithm.SHA256)
+    return str(key).encode()
+
+
+def test_a_forgotten_key_holds_no_secret(gpg: Gpg) -> None:
+    key = PrivateKey.unlock("uuid", Secret(gpg.secret_key("cv")), RIGHT)
+    message = gpg.encrypt("cv", b"a,b\n" * 500_000)
+    blocks = iter(decrypt(io.BytesIO(message), [key]))
+    first = next(blocks)
+    private = weakref.ref(next(iter(key.decryption_keys.values())))
+    key.forget()
+    key.forget()
+    gc.collect()
+    assert private() is None
+    assert first + b"".join(blocks) == b"a,b\n" * 500_000, "what is open already reads on"
+    for engine in ("native", "gnupg"):
+        with pytest.raises(EngineFailed) as raised:
+            b"".join(decrypt(io.BytesIO(message), [key], engine=engine))
+        assert "forgotten" in raised.value.detail
+    assert encrypt_to(key.public_armored(), b"x").startswith(b"-----BEGIN PGP MESSAGE")
+    assert key.fingerprint in repr(key)

@@ -6,6 +6,7 @@ Errors that anyone could see without a private key are precise; all that depends
 
 from keystore.openpgp.engine import Message, decrypt
 from keystore.openpgp.facts import EngineName, Facts
+from keystore.openpgp.gnupg_home import sweep_homes
 from keystore.openpgp.limits import Limits
 
-__all__ = ["EngineName", "Facts", "Limits", "Message", "decrypt"]
+__all__ = ["EngineName", "Facts", "Limits", "Message", "decrypt", "sweep_homes"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from keystore.errors import Unsupported
 from keystore.openpgp import gnupg, native
-from keystore.openpgp.envelope import read_envelope
+from keystore.openpgp.envelope import Envelope, Pkesk, read_envelope
 from keystore.openpgp.facts import EngineName, Facts
 from keystore.openpgp.limits import Limits, Meter
 from keystore.openpgp.session_key import CannotNatively
@@ -69,12 +69,12 @@ class Message(Facts):
         while True:
             envelope = read_envelope(self._source, self._limits, meter)
             self.recipients = envelope.recipients
-            pairs = native.candidates(envelope, self._keys)
+            pairs = _for_gnupg(envelope, native.candidates(envelope, self._keys))
             keys = list(dict.fromkeys(key for _, key in pairs))
             wanted = tuple(dict.fromkeys(pkesk for pkesk, key in pairs if key is keys[turn]))
             last = turn + 1 == len(keys) or start is None
             try:
-                yield from gnupg.plain_blocks(envelope, wanted, keys[turn], self, meter)
+                yield from gnupg.plain_blocks(envelope, wanted, keys[turn], self, self._limits, meter)
             except gnupg.NotThisKey as failure:
                 if last:
                     raise failure.final from None
@@ -83,6 +83,16 @@ class Message(Facts):
             turn += 1
             if start is not None:
                 self._source.seek(start)
+
+
+def _for_gnupg(envelope: Envelope, pairs: list[tuple[Pkesk, PrivateKey]]) -> list[tuple[Pkesk, PrivateKey]]:
+    """Those that GnuPG 2.2 could open; raises `Unsupported` when there are none."""
+    if envelope.head is not None:
+        raise Unsupported("The message uses version 2 of the SEIPD packet, which GnuPG cannot read.")
+    readable = [(pkesk, key) for pkesk, key in pairs if key.gnupg_reads and pkesk.algorithm in gnupg.ALGORITHMS]
+    if not readable:
+        raise Unsupported("The message is encrypted to a kind of key that GnuPG cannot read.")
+    return readable
 
 
 def decrypt(

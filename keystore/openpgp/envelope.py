@@ -4,7 +4,8 @@ It is read before any key is touched, the same for both engines, and its errors 
 facts (FAULTS.md, rule 4). What the packets inside hold is not known here.
 
 Grammar (RFC 9580 §10.3): one or more PKESK packets, then one encrypted-data packet, then the end of the file. Marker
-and padding packets are passed over. Everything else is refused.
+and padding packets are passed over. Everything else is refused. A PKESK packet counts only before the encrypted data
+that its version belongs to (§10.3.2.1): 3 before SEIPD version 1 and GnuPG's OCB packet, 6 before SEIPD version 2.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from keystore.errors import (
     Unsupported,
 )
 from keystore.openpgp import packets
+from keystore.openpgp.aead import AeadHead, read_head
 from keystore.openpgp.armor import packet_bytes
 from keystore.openpgp.limits import Limits, Meter
 from keystore.openpgp.packets import Block, EndedEarly, Feed, FramingError, Header
@@ -36,8 +38,9 @@ ANONYMOUS = bytes(8)
 
 @dataclass(frozen=True, slots=True)
 class Pkesk:
-    """A session key encrypted to one recipient, version 3 (RFC 9580 §5.1.1)."""
+    """A session key encrypted to one recipient, version 3 or 6 (RFC 9580 §5.1.1, §5.1.2)."""
 
+    version: int
     key_id: bytes  # 8 octets; all zero when the recipient is hidden
     algorithm: int
     fields: bytes  # the algorithm's own part
@@ -56,6 +59,7 @@ class Envelope:
     tag: int  # SEIPD or OCB
     version: int  # first octet of the encrypted-data packet, not part of ``data``
     data: Feed
+    head: AeadHead | None  # of SEIPD version 2, not part of ``data`` either
 
     @property
     def recipients(self) -> tuple[str, ...]:
@@ -109,8 +113,17 @@ def _read(feed: Feed, limits: Limits) -> Envelope:
     data = Feed(_checked(feed, header))
     _check_container(header, data, after_session_key=bool(pkesks or versions))
     version = data.octet()
-    _check_versions(header.tag, version, pkesks, versions)
-    return Envelope(tuple(pkesks), header.tag, version, data)
+    _check_versions(header.tag, version, named=bool(pkesks or versions))
+    head = _read_aead_head(data) if version == 2 else None
+    wanted = 3 if head is None else 6
+    fitting = tuple(pkesk for pkesk in pkesks if pkesk.version == wanted)
+    if not fitting:
+        seen = sorted(versions.union(pkesk.version for pkesk in pkesks))
+        raise Unsupported(
+            f"The session key packets have version {', '.join(map(str, seen))}, but the encrypted data needs version "
+            f"{wanted}, or an algorithm of their own that is not supported."
+        )
+    return Envelope(fitting, header.tag, version, data, head)
 
 
 def _first_header(feed: Feed) -> Header:
@@ -129,14 +142,41 @@ def _small_body(feed: Feed, header: Header) -> bytes:
 
 
 def _read_pkesk(raw: bytes) -> Pkesk | int:
-    """The parsed packet, or its version number when that is not 3."""
+    """The parsed packet, or its version number when that is neither 3 nor 6."""
     if not raw:
         raise FramingError("an empty session key packet")
+    if raw[0] == 6:
+        return _read_pkesk_6(raw)
     if raw[0] != 3:
         return raw[0]
     if len(raw) < 12:
         raise FramingError("a session key packet is too short")
-    return Pkesk(key_id=raw[1:9], algorithm=raw[9], fields=raw[10:], raw=raw)
+    return Pkesk(3, key_id=raw[1:9], algorithm=raw[9], fields=raw[10:], raw=raw)
+
+
+def _read_pkesk_6(raw: bytes) -> Pkesk | int:
+    """RFC 9580 §5.1.2: the recipient is a key version and a fingerprint, or nothing at all."""
+    at = 2 + raw[1] if len(raw) > 1 else 0
+    if len(raw) < at + 2 or at == 0:
+        raise FramingError("a session key packet is too short")
+    recipient = raw[2:at]
+    # RFC 9580 §5.5.4: the key ID is the end of a version 4 fingerprint, the beginning of a version 6 one
+    if not recipient:
+        key_id = ANONYMOUS
+    elif recipient[0] == 4 and len(recipient) == 21:
+        key_id = recipient[-8:]
+    elif recipient[0] == 6 and len(recipient) == 33:
+        key_id = recipient[1:9]
+    else:
+        raise FramingError("a session key packet for a recipient of unknown form")
+    return Pkesk(6, key_id=key_id, algorithm=raw[at], fields=raw[at + 1 :], raw=raw)
+
+
+def _read_aead_head(data: Feed) -> AeadHead:
+    head = read_head(data)
+    if head.refusal:
+        raise Unsupported(f"The message uses {head.refusal}, which is not supported. Encrypt it with AES and OCB.")
+    return head
 
 
 def _pass_over(feed: Feed, header: Header) -> None:
@@ -177,19 +217,17 @@ def _check_container(header: Header, data: Feed, *, after_session_key: bool) -> 
     raise NotEncrypted("The file is not encrypted. Encrypt it to our public key and send it again.")
 
 
-def _check_versions(tag: int, version: int, pkesks: list[Pkesk], others: set[int]) -> None:
-    if not pkesks and not others:
+def _check_versions(tag: int, version: int, *, named: bool) -> None:
+    if not named:
         if version not in (1, 2):
             raise NotEncrypted("The file is not encrypted. Encrypt it to our public key and send it again.")
         raise Unsupported("The message names no recipient. Encrypt it to our public key.")
-    if version != 1:
+    if version != 1 and (tag, version) != (packets.SEIPD, 2):
         name = "SEIPD" if tag == packets.SEIPD else "OCB"
         raise Unsupported(
             f"The message uses version {version} of the {name} packet, which is not supported. "
-            "Encrypt it for an OpenPGP version 4 key (RFC 4880)."
+            "Encrypt it with a current program (RFC 9580)."
         )
-    if not pkesks:
-        raise Unsupported(f"The session key packet has version {max(others)}, which is not supported.")
 
 
 def _checked(feed: Feed, header: Header) -> Iterator[Block]:

@@ -1,9 +1,9 @@
 """The GnuPG engine: gpg does what the native engine cannot, under the same envelope checks.
 
 gpg sees only what `envelope` has accepted: the session keys that may be ours and the encrypted data, framed anew. It
-runs in a private folder of its own, made for one message and removed after it, with an agent of its own that is killed
-(FAULTS.md P27-P29, K6). The secret key and the passphrase travel through pipes (P31). gpg hands out text before it
-knows whether the text is right, so `refusal` decides after gpg has ended (P1).
+runs in a private folder of its own, made for one message and removed after it (`gnupg_home`). The secret key and the
+passphrase travel through pipes (FAULTS.md P31). gpg hands out text before it knows whether the text is right, so
+`refusal` decides after gpg has ended (P1).
 
 Diagnostics: gpg's status words of a refused message are in the error's ``detail``.
 """
@@ -11,11 +11,9 @@ Diagnostics: gpg's status words of a refused message are in the error's ``detail
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
 import shutil
 import subprocess
-import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -28,20 +26,21 @@ from keystore.errors import Corrupt, EngineFailed, KeystoreError, Unsupported
 from keystore.openpgp import packets
 from keystore.openpgp.envelope import Envelope, Pkesk
 from keystore.openpgp.facts import CIPHER_NAMES, Facts
-from keystore.openpgp.limits import Meter
+from keystore.openpgp.gnupg_home import COMMAND_S, ENVIRONMENT, private_home
+from keystore.openpgp.limits import Limits, Meter
+from keystore.openpgp.native import legacy_refusal
+from keystore.openpgp.session_key import LEGACY_CIPHERS
 
 if TYPE_CHECKING:
     from keystore.pgp_keys import PrivateKey
 
+# public-key algorithms of GnuPG 2.2 (RFC 9580 §9.1); it drops other subkeys when it imports a key
+ALGORITHMS = frozenset({1, 2, 3, 16, 17, 18, 19, 22})
 _BLOCK_BYTES = 1 << 20
 _QUEUE_BLOCKS = 4
+_LONGEST_PASSPHRASE = 255  # of gpg-agent; it would say that there is no secret key
 _POLL_S = 0.2
-_COMMAND_S = 60
-_MEMORY_FOLDER = Path("/dev/shm")  # noqa: S108 - the folder inside is private and has a random name
 _OPTIONS = ["--no-auto-key-locate", "--no-auto-key-retrieve", "--disable-dirmngr", "--no-options"]
-# s2k-count: the agent need not measure how slow to make its own copy of the key, which lives in memory for one message
-_AGENT_OPTIONS = "auto-expand-secmem 0x30000\ndisable-scdaemon\ns2k-count 65536\n"
-_ENVIRONMENT = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
 _REFUSED_STATUS = frozenset({"DECRYPTION_FAILED", "BADMDC", "UNEXPECTED", "NODATA", "ERROR", "FAILURE"})
 _ENGINE_TROUBLE = ("Cannot allocate memory", "Out of core", "No agent running", "connect to the agent", "No space left")
 
@@ -83,17 +82,18 @@ def refusal(status: Status, returncode: int, written: int, *, aead_packet: bool)
 
 
 def plain_blocks(
-    envelope: Envelope, pkesks: Sequence[Pkesk], key: PrivateKey, facts: Facts, meter: Meter
+    envelope: Envelope, pkesks: Sequence[Pkesk], key: PrivateKey, facts: Facts, limits: Limits, meter: Meter
 ) -> Iterator[bytes]:
     """The provisional plain text of one message with one key.
 
     Raises `NotThisKey` before the first block when another key may open it; `Truncated`, `ArmorInvalid`,
-    `PlainTextTooLarge`, `EngineFailed`, `Unsupported` when gpg is missing, and `Corrupt`.
+    `PlainTextTooLarge`, `EngineFailed`, `Unsupported` when gpg is missing or the cipher is a legacy one, and
+    `Corrupt`.
     """
     if not is_installed():
         raise Unsupported("This message needs GnuPG, which is not installed here.", detail="no gpg or gpgconf on PATH")
     feeder = _Feeder(envelope, pkesks)
-    with _home() as home:
+    with private_home() as home:
         _import(home, key)
         run = _Run(home, feeder, key)
         try:
@@ -112,6 +112,8 @@ def plain_blocks(
             raise _failure(status, returncode, messages, problem)
         facts.key_id = key.key_id
         info = next(value.split() for word, value in status if word == "DECRYPTION_INFO")
+        if int(info[1]) in LEGACY_CIPHERS and not limits.legacy_ciphers:
+            raise legacy_refusal(CIPHER_NAMES[int(info[1])])
         facts.cipher = CIPHER_NAMES.get(int(info[1]), info[1])
         facts.integrity = "mdc" if info[0] != "0" else "aead"
 
@@ -126,37 +128,15 @@ def _failure(status: Status, returncode: int, messages: str, problem: str) -> Ex
     return Corrupt(detail=detail)
 
 
-@contextlib.contextmanager
-def _home() -> Iterator[Path]:
-    """A private folder, in memory if it can be, with a short path: a socket's has 108 bytes (FAULTS.md P28)."""
-    in_memory = os.access(_MEMORY_FOLDER, os.W_OK | os.X_OK)
-    home = Path(tempfile.mkdtemp(prefix=f"sealdrop-gpg-{os.getpid()}-", dir=_MEMORY_FOLDER if in_memory else None))
-    try:
-        (home / "gpg-agent.conf").write_text(_AGENT_OPTIONS)
-        yield home
-    finally:
-        for command in (["--kill", "all"], ["--remove-socketdir"]):
-            with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-                subprocess.run(
-                    ["gpgconf", "--homedir", str(home), *command],
-                    env=_ENVIRONMENT,
-                    stdin=subprocess.DEVNULL,
-                    capture_output=True,
-                    timeout=_COMMAND_S,
-                    check=False,
-                )
-        shutil.rmtree(home, ignore_errors=True)
-
-
 def _import(home: Path, key: PrivateKey) -> None:
     """Import the protected key as it is; not through python-gnupg, whose debug log would show its first bytes."""
     try:
         done = subprocess.run(
             ["gpg", "--homedir", str(home), *_OPTIONS, "--batch", "--no-tty", "--quiet", "--import"],
-            env=_ENVIRONMENT,
+            env=ENVIRONMENT,
             input=key.transferable.expose(),
             capture_output=True,
-            timeout=_COMMAND_S,
+            timeout=COMMAND_S,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -246,7 +226,7 @@ class _Run:
 
     def __init__(self, home: Path, feeder: _Feeder, key: PrivateKey) -> None:
         try:
-            self._gpg = _Gpg(gnupghome=str(home), options=_OPTIONS, env=_ENVIRONMENT)
+            self._gpg = _Gpg(gnupghome=str(home), options=_OPTIONS, env=ENVIRONMENT)
         except (OSError, ValueError) as error:
             raise EngineFailed(_ENGINE_PUBLIC, detail=f"gpg could not be run: {type(error).__name__}") from error
         self._gpg.buffer_size = _BLOCK_BYTES
@@ -256,6 +236,10 @@ class _Run:
         passphrase = key.passphrase.expose().decode("latin-1") if key.passphrase else ""
         if not self._gpg.is_valid_passphrase(passphrase):
             raise Unsupported("The key's passphrase holds a line break, which gpg does not take.")
+        if len(passphrase) > _LONGEST_PASSPHRASE:
+            raise Unsupported(
+                f"The key's passphrase has more than {_LONGEST_PASSPHRASE} bytes, which gpg does not take."
+            )
         self._passphrase = passphrase or None
         self._queue: queue.Queue[bytes | None] = queue.Queue(_QUEUE_BLOCKS)
         self._stopped = threading.Event()
@@ -284,7 +268,7 @@ class _Run:
         if self._thread.is_alive():
             self._feeder.end()
             self._gpg.stop()
-        self._thread.join(_COMMAND_S)
+        self._thread.join(COMMAND_S)
 
     def outcome(self) -> tuple[Status, int, str]:
         """gpg's status lines, its return code and its messages. Raises `EngineFailed` when it did not run."""

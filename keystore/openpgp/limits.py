@@ -19,6 +19,7 @@ class Limits:
     max_recipients: int = 32
     max_anonymous_recipients: int = 4
     max_nesting: int = 4  # compressed packets within each other
+    legacy_ciphers: bool = False  # IDEA, 3DES, CAST5 and Blowfish, which only gpg reads (FAULTS.md P23)
 
 
 class Meter:

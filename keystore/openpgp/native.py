@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from keystore.errors import Corrupt, WrongKey
+from keystore.errors import Corrupt, Unsupported, WrongKey
 from keystore.openpgp import packets
+from keystore.openpgp.aead import opened_ocb, opened_seipd2
 from keystore.openpgp.envelope import ANONYMOUS, Envelope, Pkesk
-from keystore.openpgp.packets import Feed, FramingError
-from keystore.openpgp.session_key import BadSessionKey, CannotNatively, SessionKey
-from keystore.openpgp.stream import literal_data, opened_mdc, opened_ocb
+from keystore.openpgp.packets import Block, Feed, FramingError
+from keystore.openpgp.session_key import LEGACY_CIPHERS, BadSessionKey, CannotNatively, SessionKey
+from keystore.openpgp.stream import literal_data, opened_mdc
 
 if TYPE_CHECKING:
     from keystore.openpgp.facts import Facts
@@ -40,19 +41,16 @@ def plain_blocks(
     """The provisional plain text.
 
     Raises `CannotNatively` before the first block, `WrongKey`, `Truncated`, `ArmorInvalid`, `PlainTextTooLarge`,
-    `EngineFailed`, and `Corrupt` for all that only a decryption could tell.
+    `EngineFailed`, `Unsupported` for a legacy cipher, and `Corrupt` for all that only a decryption could tell.
     """
     try:
-        session, key = _session_key(candidates(envelope, keys))
+        session, key = _session_key(candidates(envelope, keys), envelope)
+        if session.cipher in LEGACY_CIPHERS and not limits.legacy_ciphers:
+            raise legacy_refusal(session.cipher_name)
         facts.key_id = key.key_id
         facts.cipher = session.cipher_name
-        if envelope.tag == packets.SEIPD:
-            facts.integrity = "mdc"
-            opened = opened_mdc(envelope.data, session)
-        else:
-            facts.integrity = "aead"
-            opened = opened_ocb(envelope.data, session)
-        for block in literal_data(Feed(opened), facts, limits, meter):
+        facts.integrity = "mdc" if envelope.tag == packets.SEIPD and envelope.head is None else "aead"
+        for block in literal_data(Feed(_opened(envelope, session)), facts, limits, meter):
             facts.bytes_plain += len(block)
             meter.made(facts.bytes_plain)
             yield bytes(block)
@@ -63,8 +61,23 @@ def plain_blocks(
         raise Corrupt(detail=str(error)) from None
 
 
-def _session_key(pairs: list[tuple[Pkesk, PrivateKey]]) -> tuple[SessionKey, PrivateKey]:
+def legacy_refusal(cipher_name: str) -> Unsupported:
+    """What to raise for a cipher with blocks of 64 bits, unless the limits allow them (FAULTS.md P23)."""
+    return Unsupported(
+        f"The message uses {cipher_name}, an old cipher that is not accepted here. Encrypt it with AES.",
+        detail="legacy ciphers are not allowed",
+    )
+
+
+def _opened(envelope: Envelope, session: SessionKey) -> Iterator[Block]:
+    if envelope.head is not None:
+        return opened_seipd2(envelope.data, envelope.head, session)
+    return (opened_mdc if envelope.tag == packets.SEIPD else opened_ocb)(envelope.data, session)
+
+
+def _session_key(pairs: list[tuple[Pkesk, PrivateKey]], envelope: Envelope) -> tuple[SessionKey, PrivateKey]:
     """The first session key that opens; raises `BadSessionKey`, or `CannotNatively` when GnuPG might open one."""
+    cipher = None if envelope.head is None else envelope.head.cipher
     unable: CannotNatively | None = None
     failure = BadSessionKey("no key of ours opens a hidden recipient's session key")
     for pkesk, key in pairs:
@@ -76,7 +89,7 @@ def _session_key(pairs: list[tuple[Pkesk, PrivateKey]]) -> tuple[SessionKey, Pri
             if pkesk.algorithm not in private.algorithms:
                 continue
             try:
-                return private.open(pkesk.fields), key
+                return private.open(pkesk.fields, cipher), key
             except BadSessionKey as error:
                 failure = error
             except CannotNatively as error:

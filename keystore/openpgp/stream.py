@@ -1,4 +1,4 @@
-"""Bulk data: from the encrypted-data packet to the plain text of the one literal packet inside it.
+"""Bulk data: from the encrypted-data packet to the plain text of the one literal packet inside it (AEAD: `aead`).
 
 Generators over generators, all in C libraries below the block: cipher, hash and inflate let go of the GIL. What they
 yield is provisional until they end normally. `FramingError` means that the decrypted data is not what it must be; the
@@ -13,10 +13,8 @@ import hmac
 from collections.abc import Iterator
 from typing import Protocol
 
-from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.decrepit.ciphers.modes import CFB
 from cryptography.hazmat.primitives.ciphers import Cipher
-from cryptography.hazmat.primitives.ciphers.aead import AESOCB3
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from isal import igzip_lib
 
@@ -29,9 +27,6 @@ from keystore.openpgp.session_key import AES_CIPHERS, CannotNatively, SessionKey
 _CIPHER_BLOCK = 16
 _PREFIX = _CIPHER_BLOCK + 2
 _MDC_BYTES = 22
-_TAG_BYTES = 16
-_OCB_ALGORITHM, _OCB_NONCE = 2, 15
-_OCB_LARGEST_CHUNK = 16  # the exponent for 4 MiB, the largest that RFC 9580 §5.13.2 allows
 _INFLATED_BYTES = 1 << 20
 _PASSED_OVER_CAP = 256
 _COMPRESSION_NAMES = {0: "none", 1: "zip", 2: "zlib", 3: "bzip2"}
@@ -64,66 +59,6 @@ def opened_mdc(data: Feed, session: SessionKey) -> Iterator[Block]:
     digest.update(held[:-20])
     if held[-_MDC_BYTES:-20] != b"\xd3\x14" or not hmac.compare_digest(digest.digest(), held[-20:]):
         raise FramingError("the MDC is missing or does not fit")
-
-
-def opened_ocb(data: Feed, session: SessionKey) -> Iterator[Block]:
-    """The packets inside GnuPG's OCB packet, type 20 (LibrePGP §5.16); every chunk and the final tag is checked."""
-    head = data.take(3)
-    cipher, aead, exponent = head
-    if aead != _OCB_ALGORITHM:
-        raise CannotNatively(f"AEAD algorithm {aead}")
-    if exponent > _OCB_LARGEST_CHUNK:
-        raise CannotNatively(f"AEAD chunks of 2^{exponent + 6} bytes")
-    if cipher not in AES_CIPHERS:
-        raise CannotNatively(f"AEAD with cipher {cipher}")
-    if cipher != session.cipher:
-        raise FramingError("the session key is for another cipher")
-    nonce = int.from_bytes(data.take(_OCB_NONCE))
-    aad = bytes([0xC0 | packets.OCB, 1]) + head
-    ocb = AESOCB3(session.key)
-    index = total = 0
-    try:
-        for chunk in _ocb_chunks(data, 1 << (exponent + 6)):
-            if len(chunk) > _TAG_BYTES:
-                plain = ocb.decrypt(_ocb_nonce(nonce, index), chunk, aad + index.to_bytes(8))
-                index += 1
-                total += len(plain)
-                yield plain
-            else:
-                final = aad + index.to_bytes(8) + total.to_bytes(8)
-                ocb.decrypt(_ocb_nonce(nonce, index), chunk, final)
-    except InvalidTag:
-        raise FramingError(f"the authentication tag of chunk {index} does not fit") from None
-
-
-def _ocb_nonce(nonce: int, index: int) -> bytes:
-    return (nonce ^ index).to_bytes(_OCB_NONCE)
-
-
-def _ocb_chunks(data: Feed, size: int) -> Iterator[memoryview]:
-    """Each chunk with its tag, then the final tag alone (16 bytes, and only it has no more than those)."""
-    whole = size + _TAG_BYTES
-    batch = max(1, _INFLATED_BYTES // whole) * whole
-    held = b""
-    while True:
-        fresh = data.upto(batch + _TAG_BYTES - len(held))
-        held += fresh
-        view = memoryview(held)
-        if len(held) < batch + _TAG_BYTES:
-            break
-        for at in range(0, batch, whole):
-            yield view[at : at + whole]
-        held = held[batch:]
-    # the end: whole chunks, at most one shorter chunk, the final tag
-    last = len(held) - _TAG_BYTES
-    if last < 0:
-        raise EndedEarly("the final authentication tag is missing")
-    for at in range(0, last, whole):
-        chunk = view[at : min(at + whole, last)]
-        if len(chunk) <= _TAG_BYTES:
-            raise FramingError("a chunk is shorter than its authentication tag")
-        yield chunk
-    yield view[last:]
 
 
 def literal_data(data: Feed, facts: Facts, limits: Limits, meter: Meter) -> Iterator[Block]:

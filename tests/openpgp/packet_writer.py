@@ -5,20 +5,26 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import random
 import zlib
 from collections.abc import Sequence
 
 from cryptography.hazmat.decrepit.ciphers.modes import CFB
-from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, x448, x25519
 from cryptography.hazmat.primitives.ciphers import Cipher
-from cryptography.hazmat.primitives.ciphers.aead import AESOCB3
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESOCB3
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.keywrap import aes_key_wrap
 
-from keystore.openpgp.session_key import RsaKey
+from keystore.openpgp.session_key import MontgomeryKey, RsaKey
 from keystore.pgp_keys import PrivateKey
 
 SESSION_KEY = bytes(range(32))
 AES256 = 9
+OCB, GCM = 2, 3
+SEED = 9580
 
 
 def packet(tag: int, body: bytes) -> bytes:
@@ -61,6 +67,39 @@ def pkesk(key: PrivateKey, *, session_key: bytes = SESSION_KEY, cipher: int = AE
     return packet(1, b"\x03" + (bytes(8) if hidden else key_id) + b"\x01" + bits.to_bytes(2) + value)
 
 
+def pkesk6(key: PrivateKey, *, session_key: bytes = SESSION_KEY, recipient: bytes | None = None) -> bytes:
+    """A version 6 session key packet for the first encryption (sub)key of an RSA, X25519 or X448 pair.
+
+    ``recipient`` is key version and fingerprint; without it, the recipient is hidden.
+    """
+    _, private = next(iter(key.decryption_keys.items()))
+    if isinstance(private, RsaKey):
+        plain = session_key + (sum(session_key) & 0xFFFF).to_bytes(2)
+        value = private._private.public_key().encrypt(plain, padding.PKCS1v15()).lstrip(b"\0")
+        algorithm, fields = 1, (len(value) * 8 - (8 - value[0].bit_length())).to_bytes(2) + value
+    else:
+        assert isinstance(private, MontgomeryKey)
+        (algorithm,) = private.algorithms
+        fields = montgomery_fields(private, session_key)
+    named = recipient or b""
+    return packet(1, b"\x06" + bytes([len(named)]) + named + bytes([algorithm]) + fields)
+
+
+def montgomery_fields(key: MontgomeryKey, session_key: bytes, *, cipher: bytes = b"", salt: int = SEED) -> bytes:
+    """RFC 9580 §5.1.6, §5.1.7; ``cipher`` is written in version 3 only."""
+    if isinstance(key._private, x25519.X25519PrivateKey):
+        ours = x25519.X25519PrivateKey.from_private_bytes(random.Random(salt).randbytes(32))
+        ephemeral, shared = ours.public_key().public_bytes_raw(), ours.exchange(key._private.public_key())
+        kdf = HKDF(hashes.SHA256(), 16, None, b"OpenPGP X25519")
+    else:
+        other = x448.X448PrivateKey.from_private_bytes(random.Random(salt).randbytes(56))
+        ephemeral, shared = other.public_key().public_bytes_raw(), other.exchange(key._private.public_key())
+        kdf = HKDF(hashes.SHA512(), 32, None, b"OpenPGP X448")
+    wrapping = kdf.derive(ephemeral + key._private.public_key().public_bytes_raw() + shared)
+    wrapped = cipher + aes_key_wrap(wrapping, session_key)
+    return ephemeral + bytes([len(wrapped)]) + wrapped
+
+
 def foreign_pkesk(key_id: bytes, version: int = 3) -> bytes:
     return packet(1, bytes([version]) + key_id + b"\x01\x08\x00" + b"\x80" + os.urandom(255))
 
@@ -91,6 +130,28 @@ def ocb_body(
         out += ocb.encrypt((nonce ^ index).to_bytes(15), inner[at : at + size], aad + index.to_bytes(8))
     final = aad + count.to_bytes(8) + len(inner).to_bytes(8)
     return out + ocb.encrypt((nonce ^ count).to_bytes(15), b"", final)
+
+
+def seipd2_body(
+    inner: bytes, *, exponent: int = 0, aead: int = OCB, cipher: int = AES256, session_key: bytes = SESSION_KEY
+) -> bytes:
+    """The body of a SEIPD version 2 packet, chunks of 2^(exponent+6) bytes, the salt from a fixed seed."""
+    info = bytes([0xD2, 2, cipher, aead, exponent])
+    salt = random.Random(SEED).randbytes(32)
+    width = 15 if aead == OCB else 12
+    derived = HKDF(hashes.SHA256(), len(session_key) + width - 8, salt, info).derive(session_key)
+    sealing = (AESOCB3 if aead == OCB else AESGCM)(derived[: len(session_key)])
+    start = derived[len(session_key) :]
+    size = 1 << (exponent + 6)
+    chunks = [inner[at : at + size] for at in range(0, len(inner), size)]
+    sealed = [sealing.encrypt(start + index.to_bytes(8), chunk, info) for index, chunk in enumerate(chunks)]
+    final = sealing.encrypt(start + len(chunks).to_bytes(8), b"", info + len(inner).to_bytes(8))
+    return info[1:] + salt + b"".join(sealed) + final
+
+
+def seipd2_message(key: PrivateKey, inner: bytes, *, exponent: int = 0, aead: int = OCB) -> bytes:
+    """A whole SEIPD version 2 message to a hidden recipient."""
+    return pkesk6(key) + packet(18, seipd2_body(inner, exponent=exponent, aead=aead))
 
 
 def message(key: PrivateKey, inner: bytes) -> bytes:

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from keystore.errors import Unsupported
-from keystore.openpgp import Limits, decrypt
+from keystore.openpgp import EngineName, Limits, decrypt
 from keystore.openpgp.gnupg import refusal
 from keystore.pgp_keys import PrivateKey
 from tests.openpgp import packet_writer as write
@@ -71,7 +71,7 @@ def test_an_unknown_signer_is_no_reason_to_refuse(gpg: Gpg, rsa: PrivateKey) -> 
     assert plain_text(gpg.encrypt("rsa", PLAIN, "--sign", "--local-user", "=cv"), rsa, engine="gnupg") == PLAIN
 
 
-@pytest.mark.parametrize("cipher", ["3DES", "CAMELLIA256", "TWOFISH"])
+@pytest.mark.parametrize("cipher", ["CAMELLIA256", "CAMELLIA128", "TWOFISH"])
 def test_auto_leaves_rare_ciphers_to_gpg(gpg: Gpg, rsa: PrivateKey, cipher: str) -> None:
     """FAULTS P23."""
     data = gpg.encrypt("rsa", PLAIN, "--cipher-algo", cipher)
@@ -79,6 +79,17 @@ def test_auto_leaves_rare_ciphers_to_gpg(gpg: Gpg, rsa: PrivateKey, cipher: str)
     assert b"".join(message) == PLAIN
     assert message.engine == "gnupg"
     assert verdict(data, rsa, engine="native") == "pgp.unsupported"
+
+
+@pytest.mark.parametrize("cipher", ["3DES", "CAST5", "BLOWFISH", "IDEA"])
+def test_legacy_ciphers_need_the_switch(gpg: Gpg, rsa: PrivateKey, cipher: str) -> None:
+    """FAULTS P23: refused by name with every engine, unless the limits allow them."""
+    data = gpg.encrypt("rsa", PLAIN, "--cipher-algo", cipher)
+    engines: list[EngineName] = ["auto", "native", "gnupg"]
+    for engine in engines:
+        with pytest.raises(Unsupported, match=f"(?i){cipher}"):
+            plain_text(data, rsa, engine=engine)
+    assert plain_text(data, rsa, engine="auto", limits=Limits(legacy_ciphers=True)) == PLAIN
 
 
 def test_without_gpg_a_rare_cipher_is_unsupported(

@@ -7,10 +7,11 @@ import io
 import pytest
 
 from keystore.openpgp import decrypt
-from keystore.pgp_keys import PrivateKey
+from keystore.pgp_keys import PrivateKey, encrypt_to
+from keystore.secret import Secret
 from tests.openpgp.conftest import PLAIN
 from tests.openpgp.reading import plain_text
-from tests.openpgp.sender import KINDS, Gpg
+from tests.openpgp.sender import KINDS, PASSPHRASE, Gpg
 
 
 @pytest.mark.parametrize("armored", [True, False], ids=["armored", "binary"])
@@ -85,3 +86,12 @@ def test_blocks_are_bounded_and_close_ends_the_iteration(gpg: Gpg, rsa: PrivateK
     assert 0 < len(next(blocks)) <= 1 << 20
     message.close()
     assert next(blocks, None) is None
+
+
+@pytest.mark.parametrize("curve", ["brainpoolP256r1", "brainpoolP384r1", "brainpoolP512r1", "secp256k1", "nistp521"])
+def test_every_other_curve(gpg: Gpg, curve: str) -> None:
+    """FAULTS P26."""
+    gpg.make_key(curve, curve, curve)
+    key = PrivateKey.unlock("uuid", Secret(gpg.secret_key(curve)), Secret(PASSPHRASE.encode()))
+    assert plain_text(gpg.encrypt(curve, PLAIN), key) == PLAIN
+    assert gpg.run("--decrypt", stdin=encrypt_to(key.public_armored(), PLAIN)) == PLAIN
