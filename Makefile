@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check lint types docs bench clean
+.PHONY: demo test check lint types docs bench differential fuzz clean
 
 demo: $(VENV)/.installed
 	$(BIN)/sealdrop demo
@@ -25,9 +25,25 @@ types: $(VENV)/.installed-dev
 docs: $(VENV)/.installed-dev
 	$(BIN)/python -m ingest.reference docs
 
-# A whole import against gpg alone; more rows: $(BIN)/python -m bench.import_run --rows 10000000
+# A whole import, then decryption alone, against gpg; more rows: $(BIN)/python -m bench.import_run --rows 10000000
 bench: $(VENV)/.installed-dev system-programs
 	$(BIN)/python -m bench.import_run --json
+	$(BIN)/python -m bench.decrypt --json
+
+# The whole matrix of the differential test: our reader, gpg and Sequoia on thousands of messages.
+differential: $(VENV)/.installed-dev system-programs
+	SEALDROP_DIFFERENTIAL=full $(BIN)/pytest tests/openpgp_differential
+
+# Each rule of fuzz/rules.py for SECONDS under atheris, two at a time, then for a tenth of it under hypothesis.
+SECONDS ?= 1800
+FUZZED := armor envelope stream
+.PHONY: $(FUZZED:%=fuzz-%)
+fuzz: $(VENV)/.installed-fuzz
+	$(MAKE) --jobs=2 --keep-going --output-sync $(FUZZED:%=fuzz-%)
+
+$(FUZZED:%=fuzz-%): fuzz-%: $(VENV)/.installed-fuzz
+	$(BIN)/python -m fuzz.with_atheris $* --seconds $(SECONDS)
+	$(BIN)/python -m fuzz.with_hypothesis $* --seconds $$(( $(SECONDS) / 10 ))
 
 # The tests drive the real gpg and sftp; missing ones are named, or installed where that is possible.
 .PHONY: system-programs
@@ -44,6 +60,11 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@ $(VENV)/.installed
+
+# atheris has no wheel for every Python and system, so it is not among the dev dependencies
+$(VENV)/.installed-fuzz: $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,fuzz]'
+	@touch $@
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

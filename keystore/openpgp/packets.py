@@ -19,7 +19,7 @@ SEIPD, OCB, PADDING = 18, 20, 21
 KEY_MATERIAL = frozenset({5, 6, 7, 12, 13, 14, 17})
 _STREAMED = frozenset({COMPRESSED, SED, LITERAL, SEIPD, OCB})
 
-_BLOCK_BYTES = 1 << 20
+_BLOCK_BYTES = 1 << 18
 
 
 class FramingError(Exception):

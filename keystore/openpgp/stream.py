@@ -27,7 +27,7 @@ from keystore.openpgp.session_key import AES_CIPHERS, CannotNatively, SessionKey
 _CIPHER_BLOCK = 16
 _PREFIX = _CIPHER_BLOCK + 2
 _MDC_BYTES = 22
-_INFLATED_BYTES = 1 << 20
+_INFLATED_BYTES = 1 << 18
 _PASSED_OVER_CAP = 256
 _COMPRESSION_NAMES = {0: "none", 1: "zip", 2: "zlib", 3: "bzip2"}
 _LITERAL_MODES = frozenset(b"btu")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import random
 
 import pytest
 
+from keystore.errors import KeystoreError
 from keystore.openpgp import decrypt
+from keystore.openpgp.armor import BLOCK_BYTES
 from keystore.pgp_keys import PrivateKey
 from tests.openpgp import packet_writer as write
 from tests.openpgp.conftest import PLAIN
@@ -125,3 +128,28 @@ def test_memory_stays_bounded(rsa: PrivateKey) -> None:
     with peak_memory() as peak:
         assert sum(map(len, decrypt(io.BytesIO(data), [rsa]))) == 90_000_000
         assert peak() < 10_000_000
+
+
+class Dribble(io.BytesIO):
+    """A file that gives at most ``most`` bytes a read."""
+
+    def __init__(self, data: bytes, most: int) -> None:
+        super().__init__(data)
+        self._most = most
+
+    def read(self, size: int | None = -1) -> bytes:
+        return super().read(self._most if size is None or size < 0 else min(size, self._most))
+
+
+@pytest.mark.parametrize("end", [b"QU\0\0\0\0\0\0\0\0-E", b"QUJD\n-----EN", b"QUJ*\n-----END PGP MESSAGE-----\n"])
+def test_verdict_on_armor_does_not_depend_on_where_reads_end(rsa: PrivateKey, end: bytes) -> None:
+    """FAULTS P3, P12: damaged, cut, and both at once; found by fuzzing."""
+    message = write.armor(write.message(rsa, write.literal(random.Random(1).randbytes(BLOCK_BYTES))))
+    start = message[: message.rindex(b"\n", 0, BLOCK_BYTES) + 1]
+    data = start + b"A" * ((BLOCK_BYTES - len(start)) & ~3) + end
+    verdicts = set()
+    for most in (1 << 24, 4096, 3, 2, 1):
+        with pytest.raises(KeystoreError) as caught:
+            list(decrypt(Dribble(data, most), [rsa], engine="native"))
+        verdicts.add(caught.value.code)
+    assert len(verdicts) == 1
