@@ -26,6 +26,7 @@ _NAME = re.compile(r"sealdrop-gpg-(\d+)-\w+")
 # s2k-count: the agent need not measure how slow to make its own copy of the key, which lives in memory for one message
 _AGENT_OPTIONS = "auto-expand-secmem 0x30000\ndisable-scdaemon\ns2k-count 65536\n"
 _LONGEST_PARENT = 60  # a socket's path has at most 107 bytes, the folder's name and the socket's take some 45
+_REMOVALS, _REMOVAL_PAUSE_S = 20, 0.05
 _BEING_MADE_S = 60.0
 
 
@@ -108,4 +109,8 @@ def _remove(home: Path) -> None:
                 timeout=COMMAND_S,
                 check=False,
             )
-    shutil.rmtree(home, ignore_errors=True)
+    for _ in range(_REMOVALS):
+        shutil.rmtree(home, ignore_errors=True)
+        if not home.exists():
+            return
+        time.sleep(_REMOVAL_PAUSE_S)  # an agent that is ending may still write into its folder

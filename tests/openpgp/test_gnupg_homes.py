@@ -63,12 +63,14 @@ def test_nothing_is_left_after_a_kill(gpg: Gpg, tmp_path: Path) -> None:
     message.write_bytes(gpg.encrypt("cv", os.urandom(20_000_000), "-z", "0"))
     jobs = subprocess.Popen([sys.executable, "-c", JOBS, secret, message, PASSPHRASE], stdout=subprocess.PIPE)
     assert jobs.stdout is not None
-    with jobs.stdout as lines:
-        for _ in range(8):
-            assert lines.readline() == b"started\n"
-        mark = f"sealdrop-gpg-{jobs.pid}-"
+    mark = f"sealdrop-gpg-{jobs.pid}-"
+    try:
+        with jobs.stdout as lines:
+            for _ in range(8):
+                assert lines.readline() == b"started\n"
         sweep_homes()
         assert len(homes_of(jobs.pid)) == 8, "the folders of a living process are left alone"
+    finally:
         jobs.send_signal(signal.SIGKILL)
         jobs.wait()
     assert len(homes_of(jobs.pid)) == 8
