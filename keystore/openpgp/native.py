@@ -9,9 +9,10 @@ from keystore.errors import Corrupt, Unsupported, WrongKey
 from keystore.openpgp import packets
 from keystore.openpgp.aead import opened_ocb, opened_seipd2
 from keystore.openpgp.envelope import ANONYMOUS, Envelope, Pkesk
+from keystore.openpgp.mdc import opened_mdc
 from keystore.openpgp.packets import Block, Feed, FramingError
 from keystore.openpgp.session_key import LEGACY_CIPHERS, BadSessionKey, CannotNatively, SessionKey
-from keystore.openpgp.stream import literal_data, opened_mdc
+from keystore.openpgp.stream import literal_data
 
 if TYPE_CHECKING:
     from keystore.openpgp.facts import Facts

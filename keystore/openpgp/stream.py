@@ -1,64 +1,28 @@
-"""Bulk data: from the encrypted-data packet to the plain text of the one literal packet inside it (AEAD: `aead`).
+"""Inside the encryption: from decrypted packets to the plain text of the one literal packet (ciphers: `mdc`, `aead`).
 
-Generators over generators, all in C libraries below the block: cipher, hash and inflate let go of the GIL. What they
-yield is provisional until they end normally. `FramingError` means that the decrypted data is not what it must be; the
-caller makes `Corrupt` of it.
+Generators over generators, all in C libraries below the block: inflate lets go of the GIL. What they yield is
+provisional until they end normally. `FramingError` means that the decrypted data is not what it must be; the caller
+makes `Corrupt` of it.
 """
 
 from __future__ import annotations
 
 import bz2
-import hashlib
-import hmac
 from collections.abc import Iterator
 from typing import Protocol
 
-from cryptography.hazmat.decrepit.ciphers.modes import CFB
-from cryptography.hazmat.primitives.ciphers import Cipher
-from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from isal import igzip_lib
 
 from keystore.openpgp import packets
 from keystore.openpgp.facts import Facts
 from keystore.openpgp.limits import Limits, Meter
-from keystore.openpgp.packets import Block, EndedEarly, Feed, FramingError
-from keystore.openpgp.session_key import AES_CIPHERS, CannotNatively, SessionKey
+from keystore.openpgp.packets import Block, Feed, FramingError
 
-_CIPHER_BLOCK = 16
-_PREFIX = _CIPHER_BLOCK + 2
-_MDC_BYTES = 22
 _INFLATED_BYTES = 1 << 18
 _PASSED_OVER_CAP = 256
 _COMPRESSION_NAMES = {0: "none", 1: "zip", 2: "zlib", 3: "bzip2"}
 _LITERAL_MODES = frozenset(b"btu")
 _PASSED_OVER = frozenset({packets.SIGNATURE, packets.ONE_PASS, packets.MARKER, packets.PADDING})
-
-
-def opened_mdc(data: Feed, session: SessionKey) -> Iterator[Block]:
-    """The packets inside SEIPD version 1 (RFC 9580 §5.13.1); ends normally only when the MDC fits.
-
-    The repeated octets of the prefix are not looked at: that check would be an oracle, and the MDC covers them.
-    """
-    if session.cipher not in AES_CIPHERS:
-        raise CannotNatively(f"the cipher {session.cipher_name}")
-    decryptor = Cipher(AES(session.key), CFB(bytes(_CIPHER_BLOCK))).decryptor()
-    # RFC 9580 §5.13.1 prescribes SHA-1 here, as a checksum under encryption
-    digest = hashlib.sha1(usedforsecurity=False)
-    held, prefix_left = b"", _PREFIX
-    for block in data.rest():
-        plain = held + decryptor.update(block)
-        if len(plain) <= prefix_left + _MDC_BYTES:
-            held = plain
-            continue
-        ready, held = memoryview(plain)[:-_MDC_BYTES], plain[-_MDC_BYTES:]
-        digest.update(ready)
-        yield ready[prefix_left:]
-        prefix_left = 0
-    if len(held) < _MDC_BYTES + prefix_left:
-        raise EndedEarly("the encrypted data is too short for an MDC")
-    digest.update(held[:-20])
-    if held[-_MDC_BYTES:-20] != b"\xd3\x14" or not hmac.compare_digest(digest.digest(), held[-20:]):
-        raise FramingError("the MDC is missing or does not fit")
 
 
 def literal_data(data: Feed, facts: Facts, limits: Limits, meter: Meter) -> Iterator[Block]:
