@@ -31,6 +31,7 @@ from sqlalchemy.types import TypeDecorator
 
 MAX_PGP_KEYS = 20
 MAX_SSH_KEYS = 10
+MAX_SIGNERS = 20
 
 metadata = MetaData()
 
@@ -65,6 +66,8 @@ accounts = Table(
     Column("state", String(16), nullable=False),
     Column("require_encryption", Boolean, nullable=False),
     Column("allow_reserved_events", Boolean, nullable=False),
+    Column("allow_legacy_ciphers", Boolean, nullable=False),
+    Column("allow_gnupg", Boolean, nullable=False),
     Column("allowed_domains", JSON, nullable=False),
     Column("created_at", Moment, nullable=False),
     CheckConstraint("state IN ('active', 'disabled')", name="account_state"),
@@ -101,6 +104,7 @@ pgp_keys = Table(
     Column("created_at", Moment, nullable=False),
     Column("expires_at", Moment),
     Column("last_used_at", Moment),
+    Column("signatures", String(8), nullable=False),
     Column("public_key", LargeBinary, nullable=False),
     Column("sealed_private_key", LargeBinary, nullable=False),
     Column("sealed_passphrase", LargeBinary),
@@ -110,6 +114,22 @@ pgp_keys = Table(
         f"slot BETWEEN 1 AND {MAX_PGP_KEYS}", name="pgp_key_slot"
     ),  # a constraint, no counting (FAULTS.md K4)
     CheckConstraint("state IN ('active', 'retired')", name="pgp_key_state"),
+    CheckConstraint("signatures IN ('ignore', 'verify', 'require')", name="pgp_key_signatures"),
+)
+
+signers = Table(
+    "signers",
+    metadata,
+    Column("account", ForeignKey("accounts.id"), primary_key=True),
+    Column("slot", Integer, primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("algorithm", String(64), nullable=False),
+    Column("user_ids", JSON, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("expires_at", Moment),
+    Column("certificate", LargeBinary, nullable=False),
+    UniqueConstraint("account", "fingerprint", name="signer_fingerprint_once"),
+    CheckConstraint(f"slot BETWEEN 1 AND {MAX_SIGNERS}", name="signer_slot"),
 )
 
 imports = Table(
@@ -122,6 +142,9 @@ imports = Table(
     Column("data_file", String(128)),
     Column("type", String(16)),
     Column("key_id", String(36)),
+    Column("pair", String(64)),
+    Column("signature", String(16)),
+    Column("signer", String(64)),
     Column("client_email", String(254)),
     Column("state", String(16), nullable=False),
     Column("received_at", Moment, nullable=False),
