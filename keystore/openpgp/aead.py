@@ -15,13 +15,15 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESOCB3
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from keystore.openpgp import packets
+from keystore.openpgp.eax import AesEax
 from keystore.openpgp.packets import EndedEarly, Feed, FramingError
 from keystore.openpgp.session_key import AES_CIPHERS, KEY_BYTES, CannotNatively, SessionKey
 
 # RFC 9580 §9.6
 EAX, OCB, GCM = 1, 2, 3
 AEAD_NAMES = {EAX: "EAX", OCB: "OCB", GCM: "GCM"}
-_NONCE_BYTES = {OCB: 15, GCM: 12}
+_NONCE_BYTES = {EAX: 16, OCB: 15, GCM: 12}
+_MODES: dict[int, Callable[[bytes], AesEax | AESOCB3 | AESGCM]] = {EAX: AesEax, OCB: AESOCB3, GCM: AESGCM}
 LARGEST_CHUNK = 16  # the exponent for 4 MiB, the largest that RFC 9580 §5.13.2 allows
 _SALT_BYTES = 32
 _TAG_BYTES = 16
@@ -53,7 +55,7 @@ class AeadHead:
 class _Sealing:
     """How chunk ``index`` was sealed."""
 
-    cipher: AESOCB3 | AESGCM
+    cipher: AesEax | AESOCB3 | AESGCM
     size: int
     nonce: Callable[[int], bytes]
     associated: Callable[[int], bytes]
@@ -75,7 +77,7 @@ def opened_seipd2(data: Feed, head: AeadHead, session: SessionKey) -> Iterator[b
     return _opened(
         data,
         _Sealing(
-            cipher=AESOCB3(key) if head.aead == OCB else AESGCM(key),
+            cipher=_MODES[head.aead](key),
             size=1 << (head.exponent + 6),
             nonce=lambda index: start + index.to_bytes(8),
             associated=lambda _: info,

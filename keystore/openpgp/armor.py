@@ -116,7 +116,7 @@ def _body(source: BinaryIO, text: bytes, start: int) -> Iterator[bytes]:
     carry, line_start = b"", True
     while True:
         stop = min((at for at in (block.find(b"="), block.find(b"-")) if at >= 0), default=-1)
-        clean = carry + (block if stop < 0 else block[:stop]).translate(None, _BLANK)
+        clean = carry + _without_blanks(block if stop < 0 else block[:stop])
         if stop >= 0:
             line_start = block[:stop].endswith(b"\n") if stop else line_start
             yield from _end(source, clean, block[stop:], at_line_start=line_start)
@@ -128,6 +128,15 @@ def _body(source: BinaryIO, text: bytes, start: int) -> Iterator[bytes]:
         block = source.read(BLOCK_BYTES)
         if not block:
             raise Truncated(_CUT)
+
+
+def _without_blanks(text: bytes) -> bytes:
+    """``text`` without `_BLANK`; looking for one octet and cutting it out is faster than a look at each octet."""
+    clean = text.replace(b"\n", b"")
+    for blank in (b"\r", b" ", b"\t"):
+        if blank in clean:
+            clean = clean.replace(blank, b"")
+    return clean
 
 
 def _end(source: BinaryIO, clean: bytes, tail: bytes, *, at_line_start: bool) -> Iterator[bytes]:

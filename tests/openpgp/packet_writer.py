@@ -15,6 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import padding, x448, x25519
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESOCB3
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CTR
+from cryptography.hazmat.primitives.cmac import CMAC
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap
 
@@ -23,7 +25,7 @@ from keystore.pgp_keys import PrivateKey
 
 SESSION_KEY = bytes(range(32))
 AES256 = 9
-OCB, GCM = 2, 3
+EAX, OCB, GCM = 1, 2, 3
 SEED = 9580
 
 
@@ -132,15 +134,40 @@ def ocb_body(
     return out + ocb.encrypt((nonce ^ count).to_bytes(15), b"", final)
 
 
+def eax_encrypted(key: bytes, nonce: bytes, text: bytes, associated_data: bytes) -> bytes:
+    """EAX as its paper defines it: the tag is the exclusive or of three OMACs."""
+
+    def omac(number: int, data: bytes) -> bytes:
+        mac = CMAC(AES(key))
+        mac.update(bytes(15) + bytes([number]) + data)
+        return mac.finalize()
+
+    counter = omac(0, nonce)
+    sealed = Cipher(AES(key), CTR(counter)).encryptor().update(text)
+    macs = zip(counter, omac(1, associated_data), omac(2, sealed), strict=True)
+    return sealed + bytes(a ^ b ^ c for a, b, c in macs)
+
+
+class Eax:
+    """The interface of `AESGCM`, for writing."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def encrypt(self, nonce: bytes, data: bytes, associated_data: bytes) -> bytes:
+        return eax_encrypted(self._key, nonce, data, associated_data)
+
+
 def seipd2_body(
     inner: bytes, *, exponent: int = 0, aead: int = OCB, cipher: int = AES256, session_key: bytes = SESSION_KEY
 ) -> bytes:
     """The body of a SEIPD version 2 packet, chunks of 2^(exponent+6) bytes, the salt from a fixed seed."""
     info = bytes([0xD2, 2, cipher, aead, exponent])
     salt = random.Random(SEED).randbytes(32)
-    width = 15 if aead == OCB else 12
+    width = {EAX: 16, OCB: 15, GCM: 12}[aead]
     derived = HKDF(hashes.SHA256(), len(session_key) + width - 8, salt, info).derive(session_key)
-    sealing = (AESOCB3 if aead == OCB else AESGCM)(derived[: len(session_key)])
+    key = derived[: len(session_key)]
+    sealing = Eax(key) if aead == EAX else AESOCB3(key) if aead == OCB else AESGCM(key)
     start = derived[len(session_key) :]
     size = 1 << (exponent + 6)
     chunks = [inner[at : at + size] for at in range(0, len(inner), size)]

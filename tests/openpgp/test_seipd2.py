@@ -32,7 +32,7 @@ def modern() -> PrivateKey:
 
 
 @pytest.mark.parametrize("exponent", [0, 6, 16])
-@pytest.mark.parametrize("aead", [write.OCB, write.GCM])
+@pytest.mark.parametrize("aead", [write.EAX, write.OCB, write.GCM])
 @pytest.mark.parametrize("cipher", CIPHERS)
 def test_every_cipher_mode_and_chunk_size(modern: PrivateKey, cipher: int, aead: int, exponent: int) -> None:
     key = random.Random(cipher).randbytes(CIPHERS[cipher])
@@ -78,7 +78,7 @@ def test_an_rsa_key_takes_version_6_as_well(rsa: PrivateKey) -> None:
     assert verdict(short, rsa) == "pgp.corrupt"
 
 
-@pytest.mark.parametrize("aead", [write.OCB, write.GCM])
+@pytest.mark.parametrize("aead", [write.EAX, write.OCB, write.GCM])
 def test_every_size_around_a_chunk(modern: PrivateKey, aead: int) -> None:
     for size in [*range(0, 200), *(1024 + n for n in range(-20, 20)), 1_048_576, 1_100_000]:
         plain = random.Random(size).randbytes(size)
@@ -121,7 +121,7 @@ def test_no_changed_byte_and_no_cut_goes_unnoticed(modern: PrivateKey) -> None:
 @pytest.mark.parametrize(
     ("head", "named"),
     [
-        ({"aead": 1}, "EAX"),
+        ({"aead": 0}, "mode 0"),
         ({"aead": 9}, "mode 9"),
         ({"exponent": 17}, "2\\^23"),
         ({"exponent": 255}, "2\\^261"),
