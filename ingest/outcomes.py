@@ -78,6 +78,10 @@ AFTER: dict[type[Exception], After] = {
         "Encrypt the file with the usual algorithms (AES, RSA or Curve25519), then send both again."
     ),
     keys.Corrupt: _reject(_SEND_AGAIN),
+    keys.SignatureRequired: _reject(
+        "Sign the file with the key that is registered for the account when you encrypt it "
+        "(`gpg --sign --encrypt ...`), then send both again."
+    ),
     keys.PlainTextTooLarge: _reject("Split the data into several files, and send each with its own manifest."),
     keys.EngineFailed: After(Next.DEFER, _WAIT),
     keys.KeyRejected: After(Next.HOLD, _OPERATOR),

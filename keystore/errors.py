@@ -100,6 +100,12 @@ class Corrupt(KeystoreError):
         super().__init__(self.PUBLIC, detail=detail)
 
 
+class SignatureRequired(KeystoreError):
+    """The message was read to its end and is whole, but has no good signature by a registered signer."""
+
+    code = "pgp.signature_required"
+
+
 class PlainTextTooLarge(KeystoreError):
     """The decrypted data goes beyond the size or ratio cap."""
 

@@ -6,36 +6,35 @@ A key arrives as untrusted bytes, so whatever is wrong with them is `KeyRejected
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from keystore.errors import KeyRejected
-from keystore.openpgp.packets import Feed, FramingError, body, read_header
+from keystore.openpgp.packets import FramingError
 from keystore.openpgp.session_key import RSA_ALGORITHMS
-from keystore.pgp_key_packet import KeyPart, UnknownAlgorithm, read_part
-from keystore.pgp_protection import is_stub
-from keystore.pgp_signature import (
+from keystore.openpgp.signature import (
     AUTHENTICATE,
     CERTIFIES,
     CERTIFY,
+    DIRECT_KEY,
     ENCRYPT_COMMUNICATIONS,
     ENCRYPT_STORAGE,
+    KEY_REVOCATION,
     REVOKES,
     SIGN,
     SUBKEY_BINDING,
     Signature,
     read_signature,
 )
+from keystore.pgp_key_file import framed, key_packets
+from keystore.pgp_key_packet import KeyPart, UnknownAlgorithm, read_part
+from keystore.pgp_protection import is_stub
 
-MAX_KEY_BYTES = 64 * 1024
-_RSA_BITS = range(2048, 8193)
-_SIGNATURE, _SECRET_KEY, _PUBLIC_KEY, _SECRET_SUBKEY, _USER_ID, _PUBLIC_SUBKEY = 2, 5, 6, 7, 13, 14
+RSA_BITS = range(2048, 8193)
+_SIGNATURE, _SECRET_KEY, _PUBLIC_KEY, _SECRET_SUBKEY, _USER_ID, _PUBLIC_SUBKEY, _USER_ATTRIBUTE = 2, 5, 6, 7, 13, 14, 17
 # signatures, trust, user IDs and attributes, secret subkeys (RFC 9580 §10.2)
 _BESIDE_A_SECRET_KEY = frozenset({2, 7, 12, 13, 17})
+_NAMES = {_USER_ID: b"\xb4", _USER_ATTRIBUTE: b"\xd1"}
 _KEYS = frozenset({_SECRET_KEY, _PUBLIC_KEY, _SECRET_SUBKEY, _PUBLIC_SUBKEY})
 _ENCRYPTS = ENCRYPT_COMMUNICATIONS | ENCRYPT_STORAGE
 _USAGE = {
@@ -45,10 +44,6 @@ _USAGE = {
     ENCRYPT_STORAGE: "encrypt",
     AUTHENTICATE: "authenticate",
 }
-_ARMORED = re.compile(
-    rb"-----BEGIN PGP (PUBLIC|PRIVATE) KEY BLOCK-----[ \t]*\r?\n(?:[^\r\n:]+:[^\r\n]*\r?\n)*[ \t]*\r?\n"
-    rb"([A-Za-z0-9+/\s]+={0,2}\s*?)(?:\n=[A-Za-z0-9+/]{4}\s*)?-----END PGP \1 KEY BLOCK-----"
-)
 
 
 @dataclass(frozen=True)
@@ -79,6 +74,7 @@ class Certificate:
     parts: list[KeyPart] = field(default_factory=list)
     user_ids: list[str] = field(default_factory=list)
     signatures: list[list[Signature]] = field(default_factory=list)  # beside ``parts``; user IDs' are the primary's
+    name: bytes = b""  # user ID or attribute that the next signature is about, framed for hashing
 
     @property
     def primary(self) -> KeyPart:
@@ -102,9 +98,15 @@ class Certificate:
         """Whether a revocation is attached. It is not verified: who attaches one to a key file means it."""
         return any(signature.kind in REVOKES for signature in self._on(part))
 
+    def revoked_from(self, part: KeyPart) -> datetime | None:
+        """Since when the part is not to be believed: its creation, or a later time when it was only replaced."""
+        revocations = [signature for signature in self._on(part) if signature.kind in REVOKES]
+        times = [part.created_at if each.is_hard_revocation else each.created_at for each in revocations]
+        return min(times, default=None)
+
     def expires_at(self, part: KeyPart) -> datetime | None:
         """From the newest self-signature (RFC 9580 §5.2.3.13)."""
-        ours = self._self_signatures(part)
+        ours = self.self_signatures(part)
         if not ours or ours[-1].valid_for is None:
             return None
         try:
@@ -117,33 +119,39 @@ class Certificate:
         flags = self._flags(part)
         return tuple(dict.fromkeys(name for flag, name in _USAGE.items() if flag & flags))
 
+    def signing(self) -> list[KeyPart]:
+        """The parts that may sign by their key flags; without flags, all that can."""
+        return [part for part in self.parts if not self._flags(part) or self._flags(part) & SIGN]
+
     def _on(self, part: KeyPart) -> list[Signature]:
         return self.signatures[self.parts.index(part)]
 
-    def _self_signatures(self, part: KeyPart) -> list[Signature]:
+    def self_signatures(self, part: KeyPart) -> list[Signature]:
         """The signatures by which the primary key speaks of this part, oldest first."""
         wanted = CERTIFIES if part.is_primary else {SUBKEY_BINDING}
         issuer = self.primary.key_id
         ours = [signature for signature in self._on(part) if signature.kind in wanted and signature.issuer == issuer]
-        return sorted(ours, key=lambda signature: signature.created_at)
+        # RFC 9580 §5.2.3.10: a version 6 key says what holds for all of it in direct key signatures
+        direct = {DIRECT_KEY} if self.primary.version == 6 else set[int]()
+        return sorted(ours, key=lambda signature: (signature.kind in direct, signature.created_at))
 
     def _flags(self, part: KeyPart) -> int:
-        flags = [signature.key_flags for signature in self._self_signatures(part) if signature.key_flags]
+        flags = [signature.key_flags for signature in self.self_signatures(part) if signature.key_flags]
         return flags[-1] if flags else 0
 
 
 def parse_public(data: bytes) -> Certificate:
     """An armored or binary public certificate. Raises `KeyRejected`."""
-    packets = _packets(_binary(data))
+    packets = key_packets(data)
     tags = [tag for tag, _ in packets]
     if tags[0] != _PUBLIC_KEY or tags.count(_PUBLIC_KEY) > 1 or _SECRET_KEY in tags:
         raise KeyRejected("The file is not exactly one OpenPGP public key.")
-    return _certificate(packets)
+    return certificate_of(packets)
 
 
 def parse_private(data: bytes) -> Certificate:
     """An armored or binary secret key, not yet unlocked. Raises `KeyRejected`."""
-    packets = _packets(_binary(data))
+    packets = key_packets(data)
     tags = [tag for tag, _ in packets]
     if tags[0] == _PUBLIC_KEY:
         raise KeyRejected(
@@ -153,60 +161,23 @@ def parse_private(data: bytes) -> Certificate:
         raise KeyRejected("The file holds several keys. Export exactly one private key.")
     if tags[0] != _SECRET_KEY or not _BESIDE_A_SECRET_KEY.issuperset(tags[1:]):
         raise KeyRejected("The file is not an OpenPGP private key.")
-    return _certificate(packets)
+    return certificate_of(packets)
 
 
 def public_packets(data: bytes) -> bytes:
     """The public certificate of a secret key that `parse_private` has accepted, binary; it holds no secret."""
     out = []
-    for tag, content in _packets(_binary(data)):
+    for tag, content in key_packets(data):
         if tag in (_SECRET_KEY, _SECRET_SUBKEY):
             public = read_part(content, is_primary=tag == _SECRET_KEY, is_secret=True).public
-            out.append(_packet(_PUBLIC_KEY if tag == _SECRET_KEY else _PUBLIC_SUBKEY, public))
+            out.append(framed(_PUBLIC_KEY if tag == _SECRET_KEY else _PUBLIC_SUBKEY, public))
         else:
-            out.append(_packet(tag, content))
+            out.append(framed(tag, content))
     return b"".join(out)
 
 
-def _packet(tag: int, content: bytes) -> bytes:
-    return bytes([0xC0 | tag, 255]) + len(content).to_bytes(4) + content
-
-
-def _binary(data: bytes) -> bytes:
-    """The packets of a key file, armored or not."""
-    if len(data) > MAX_KEY_BYTES:
-        raise KeyRejected(f"The key file is larger than {MAX_KEY_BYTES // 1024} KiB. Export one key without photos.")
-    data = data.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")
-    if not data:
-        raise KeyRejected("The key file is empty.")
-    if data[0] & 0x80:
-        return data
-    if data.count(b"-----BEGIN PGP ") > 1:
-        raise KeyRejected("The file holds several armored blocks. Export exactly one private key.")
-    armored = _ARMORED.fullmatch(data.rstrip())
-    if armored is None:
-        raise KeyRejected("The file is not an OpenPGP key. Export it with: gpg --armor --export-secret-keys KEY")
-    try:
-        return base64.b64decode(b"".join(armored[2].split()), validate=True)
-    except binascii.Error:
-        raise KeyRejected("The armor of the key file is damaged. Export the key again.") from None
-
-
-def _packets(data: bytes) -> list[tuple[int, bytes]]:
-    """Type and body of each packet, at least one."""
-    try:
-        return list(_each_packet(Feed(iter((data,)))))
-    except FramingError as error:
-        raise KeyRejected("The key file is damaged. Export the key again.", detail=str(error)) from None
-
-
-def _each_packet(feed: Feed) -> Iterator[tuple[int, bytes]]:
-    while not feed.at_end():
-        header = read_header(feed)
-        yield header.tag, b"".join(body(feed, header))
-
-
-def _certificate(packets: list[tuple[int, bytes]]) -> Certificate:
+def certificate_of(packets: list[tuple[int, bytes]]) -> Certificate:
+    """Packets that begin with a primary key, public or secret. Raises `KeyRejected`."""
     certificate = Certificate()
     try:
         for tag, content in packets:
@@ -229,10 +200,16 @@ def _add(certificate: Certificate, tag: int, content: bytes) -> None:
         primary, secret = tag in (_SECRET_KEY, _PUBLIC_KEY), tag in (_SECRET_KEY, _SECRET_SUBKEY)
         certificate.parts.append(read_part(content, is_primary=primary, is_secret=secret))
         certificate.signatures.append([])
-    elif tag == _USER_ID:
-        certificate.user_ids.append(content.decode(errors="replace"))
+        certificate.name = b""
+    elif tag in _NAMES:
+        # RFC 9580 §5.2.4: how a user ID and a user attribute are framed for hashing
+        certificate.name = _NAMES[tag] + len(content).to_bytes(4) + content
+        if tag == _USER_ID:
+            certificate.user_ids.append(content.decode(errors="replace"))
     elif tag == _SIGNATURE and (signature := read_signature(content)) is not None:
-        certificate.signatures[-1].append(signature)
+        # these two are about the primary key, wherever they stand
+        at = 0 if signature.kind in (DIRECT_KEY, KEY_REVOCATION) else -1
+        certificate.signatures[at].append(replace(signature, name=certificate.name))
 
 
 def check_usable(certificate: Certificate, now: datetime) -> None:
@@ -259,8 +236,8 @@ def _problem(certificate: Certificate, part: KeyPart, now: datetime) -> str:
         return f"The key's encryption subkey expired on {expires:%Y-%m-%d}. Extend it and export the key again."
     if is_stub(part):
         return STUB
-    if part.algorithm in RSA_ALGORITHMS and part.bits not in _RSA_BITS:
-        return f"The key is RSA with {part.bits} bits; {_RSA_BITS[0]} to {_RSA_BITS[-1]} are accepted."
+    if part.algorithm in RSA_ALGORITHMS and part.bits not in RSA_BITS:
+        return f"The key is RSA with {part.bits} bits; {RSA_BITS[0]} to {RSA_BITS[-1]} are accepted."
     return ""
 
 

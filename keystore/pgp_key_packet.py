@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa, x448, x25519
 
-from keystore.openpgp.packets import EndedEarly, FramingError
+from keystore.openpgp.fields import Reader
+from keystore.openpgp.packets import FramingError
 from keystore.openpgp.session_key import (
     ECDH_ALGORITHM,
     RSA_ALGORITHMS,
@@ -31,6 +32,7 @@ _NAMES = {1: "RSA", 2: "RSA", 3: "RSA", 16: "ElGamal", 17: "DSA", 25: "X25519", 
 # RFC 9580 §5.5.5: m = number, o = curve, k = KDF parameters, n = as many octets as the algorithm has
 _PUBLIC = {1: "mm", 2: "mm", 3: "mm", 16: "mmm", 17: "mmmm", 18: "omk", 19: "om", 22: "om"}
 _PUBLIC |= dict.fromkeys((25, 26, 27, 28), "n")
+_RSA = RSA_ALGORITHMS | {3}  # 3 signs only
 _NATIVE_BYTES = {25: 32, 26: 56, 27: 32, 28: 57}
 
 
@@ -59,34 +61,6 @@ CURVES = {
 }
 
 
-class Reader:
-    """Fields of a packet, one after the other. All of them raise `EndedEarly` at its end."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self.at = 0
-
-    def take(self, count: int) -> bytes:
-        """So many octets."""
-        piece = self._data[self.at : self.at + count]
-        if len(piece) < count:
-            raise EndedEarly("a field is cut")
-        self.at += count
-        return piece
-
-    def number(self, octets: int) -> int:
-        """An unsigned number, big endian."""
-        return int.from_bytes(self.take(octets))
-
-    def mpi(self) -> bytes:
-        """A multiprecision integer (RFC 9580 §3.2)."""
-        return self.take((self.number(2) + 7) // 8)
-
-    def rest(self) -> bytes:
-        """All that is left."""
-        return self.take(len(self._data) - self.at)
-
-
 @dataclass(frozen=True, slots=True, repr=False)
 class KeyPart:
     """A primary key or a subkey; ``secret`` is its secret part as it stands in the file, empty in a certificate."""
@@ -103,8 +77,15 @@ class KeyPart:
     def fingerprint(self) -> bytes:
         """RFC 9580 §5.5.4: 20 octets (version 4) or 32 (version 6)."""
         if self.version == 6:
-            return hashlib.sha256(b"\x9b" + len(self.public).to_bytes(4) + self.public).digest()
-        return hashlib.sha1(b"\x99" + len(self.public).to_bytes(2) + self.public, usedforsecurity=False).digest()
+            return hashlib.sha256(self.framed).digest()
+        return hashlib.sha1(self.framed, usedforsecurity=False).digest()
+
+    @property
+    def framed(self) -> bytes:
+        """The public key as it is hashed, for fingerprints and for signatures (RFC 9580 §5.2.4)."""
+        if self.version == 6:
+            return b"\x9b" + len(self.public).to_bytes(4) + self.public
+        return b"\x99" + len(self.public).to_bytes(2) + self.public
 
     @property
     def key_id(self) -> bytes:
@@ -140,7 +121,7 @@ class KeyPart:
 
     def public_key(self) -> PublicKey:
         """The key as `cryptography` has it. Raises ``ValueError`` for a bad point or number."""
-        if self.algorithm in RSA_ALGORITHMS:
+        if self.algorithm in _RSA:
             modulus, exponent = (int.from_bytes(field) for field in self.fields)
             return rsa.RSAPublicNumbers(exponent, modulus).public_key()
         if self.algorithm == X25519_ALGORITHM:

@@ -29,8 +29,10 @@ from pgpy.constants import (
 
 from keystore.armored import armored
 from keystore.errors import EngineFailed, KeyRejected
+from keystore.openpgp.facts import SignaturePolicy
 from keystore.openpgp.gnupg import ALGORITHMS as GNUPG_ALGORITHMS
 from keystore.openpgp.session_key import DecryptionKey
+from keystore.pgp_binding import is_forged
 from keystore.pgp_certificate import (
     NOTHING_ENCRYPTS,
     STUB,
@@ -76,11 +78,13 @@ class PrivateKey:
     """An unlocked pair; compares by identity, prints no secret.
 
     ``openpgp_key_ids`` are the 8-octet IDs of the primary key and all subkeys; ``gnupg_reads`` says whether GnuPG 2.2
-    can import the pair at all. Expired and revoked subkeys still decrypt what was sent to them (FAULTS.md P16).
+    can import the pair at all; ``signatures`` is what the signatures of a message to this pair mean. Expired and
+    revoked subkeys still decrypt what was sent to them (FAULTS.md P16).
     """
 
-    def __init__(self, key_id: str, certificate: Certificate, secret: _Unlocked) -> None:
+    def __init__(self, key_id: str, certificate: Certificate, secret: _Unlocked, signatures: SignaturePolicy) -> None:
         self.key_id = key_id
+        self.signatures: SignaturePolicy = signatures
         self.fingerprint = certificate.primary.fingerprint.hex().upper()
         self.openpgp_key_ids = frozenset(part.key_id for part in certificate.parts)
         self.gnupg_reads = certificate.primary.version == 4 and certificate.primary.algorithm in GNUPG_ALGORITHMS
@@ -128,7 +132,14 @@ class PrivateKey:
         return self._public
 
     @classmethod
-    def unlock(cls, key_id: str, transferable: Secret, passphrase: Secret | None) -> PrivateKey:
+    def unlock(
+        cls,
+        key_id: str,
+        transferable: Secret,
+        passphrase: Secret | None,
+        *,
+        signatures: SignaturePolicy = "verify",
+    ) -> PrivateKey:
         """Unlock an armored or binary secret key; costs about 0.1 s for each encryption subkey, so keep the result.
 
         Raises `KeyPassphraseWrong` when the passphrase does not open it or one is needed and none is given, and
@@ -136,16 +147,18 @@ class PrivateKey:
         """
         certificate = parse_private(transferable.expose())
         keys = MappingProxyType(_decryption_keys(certificate, passphrase))
-        return cls(key_id, certificate, _Unlocked(keys, transferable, passphrase))
+        return cls(key_id, certificate, _Unlocked(keys, transferable, passphrase), signatures)
 
 
 def inspect_private(data: bytes, passphrase: Secret | None, *, now: datetime) -> KeyFacts:
     """Check a secret key before it is stored, all at once (FAULTS.md K7); ``now`` is aware.
 
     Raises `KeyRejected` (too large, does not parse, several keys, public only, revoked, expired, no usable encryption
-    key, too weak), whose text says what to do, and `KeyPassphraseWrong`.
+    key, too weak, an encryption subkey that the primary key did not bind), whose text says what to do, and
+    `KeyPassphraseWrong`.
     """
     certificate = parse_private(data)
+    _check_bindings(certificate)
     check_usable(certificate, now)
     _decryption_keys(certificate, passphrase)
     return key_facts(certificate)
@@ -196,6 +209,15 @@ def generate_pair(kind: Literal["rsa3072", "cv25519"], user_id: str, *, now: dat
         passphrase=Secret(passphrase.encode()),
         facts=key_facts(parse_private(private_armored)),
     )
+
+
+def _check_bindings(certificate: Certificate) -> None:
+    """Whoever had the file in hand could put a subkey of their own into it, and senders would encrypt to that."""
+    if any(is_forged(certificate, part) for part in certificate.encrypting()):
+        raise KeyRejected(
+            "The key's encryption subkey is not bound to it: the primary key has not signed it, or the file was "
+            "changed. Export the key again."
+        )
 
 
 def _decryption_keys(certificate: Certificate, passphrase: Secret | None) -> dict[bytes, DecryptionKey]:

@@ -17,9 +17,10 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from keystore.errors import KeyPassphraseWrong, KeyRejected
 from keystore.openpgp.aead import GCM, OCB
+from keystore.openpgp.fields import Reader
 from keystore.openpgp.packets import FramingError
 from keystore.openpgp.session_key import KEY_BYTES
-from keystore.pgp_key_packet import KeyPart, Reader
+from keystore.pgp_key_packet import KeyPart
 from keystore.secret import Secret
 
 _AEAD, _CFB_SHA1, _CFB_CHECKSUM = 253, 254, 255

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, BinaryIO
 
 from keystore.errors import Unsupported
@@ -14,6 +15,7 @@ from keystore.openpgp.session_key import CannotNatively
 
 if TYPE_CHECKING:
     from keystore.pgp_keys import PrivateKey
+    from keystore.pgp_signer import Signer
 
 
 class Message(Facts):
@@ -24,9 +26,19 @@ class Message(Facts):
     it has ended. Nothing is read before the first ``next()``, so all errors come from iterating.
     """
 
-    def __init__(self, source: BinaryIO, keys: Sequence[PrivateKey], *, limits: Limits, engine: EngineName) -> None:
+    def __init__(
+        self,
+        source: BinaryIO,
+        keys: Sequence[PrivateKey],
+        *,
+        limits: Limits,
+        engine: EngineName,
+        signers: Sequence[Signer],
+        now: datetime,
+    ) -> None:
         super().__init__()
         self._source, self._keys, self._limits, self._engine = source, keys, limits, engine
+        self._signers, self._now = signers, now
         self._blocks = self._run()
 
     def __iter__(self) -> Iterator[bytes]:
@@ -58,7 +70,7 @@ class Message(Facts):
         meter = Meter(self._limits)
         envelope = read_envelope(self._source, self._limits, meter)
         self.recipients = envelope.recipients
-        yield from native.plain_blocks(envelope, self._keys, self, self._limits, meter)
+        yield from native.plain_blocks(envelope, self._keys, self._reading(meter))
 
     def _gnupg(self, start: int | None) -> Iterator[bytes]:
         """Try each key that a recipient may be; a hidden recipient may take several turns (FAULTS.md P17)."""
@@ -74,7 +86,7 @@ class Message(Facts):
             wanted = tuple(dict.fromkeys(pkesk for pkesk, key in pairs if key is keys[turn]))
             last = turn + 1 == len(keys) or start is None
             try:
-                yield from gnupg.plain_blocks(envelope, wanted, keys[turn], self, self._limits, meter)
+                yield from gnupg.plain_blocks(envelope, wanted, keys[turn], self._reading(meter))
             except gnupg.NotThisKey as failure:
                 if last:
                     raise failure.final from None
@@ -83,6 +95,9 @@ class Message(Facts):
             turn += 1
             if start is not None:
                 self._source.seek(start)
+
+    def _reading(self, meter: Meter) -> native.Reading:
+        return native.Reading(self, self._limits, meter, self._signers, self._now)
 
 
 def _for_gnupg(envelope: Envelope, pairs: list[tuple[Pkesk, PrivateKey]]) -> list[tuple[Pkesk, PrivateKey]]:
@@ -101,10 +116,14 @@ def decrypt(
     *,
     limits: Limits = Limits(),  # noqa: B008 - frozen
     engine: EngineName = "auto",
+    signers: Sequence[Signer] = (),
+    now: datetime | None = None,
 ) -> Message:
     """A message over ``source``, from its current position to its end.
 
     ``auto`` reads natively; what the native engine cannot read (a rare cipher or key algorithm) goes to gpg when that
-    is installed and ``source`` can seek. This call itself reads nothing and raises nothing; see `Message`.
+    is installed and ``source`` can seek. Signatures count when one of ``signers`` made them, and what they are worth
+    is judged by the policy of the pair that opens the message (`PrivateKey.signatures`), at ``now``, which is aware
+    (default: the time of this call). This call itself reads nothing and raises nothing; see `Message`.
     """
-    return Message(source, keys, limits=limits, engine=engine)
+    return Message(source, keys, limits=limits, engine=engine, signers=signers, now=now or datetime.now(UTC))

@@ -7,6 +7,14 @@ from typing import Literal
 
 EngineName = Literal["auto", "native", "gnupg"]
 
+# of a pair: pass signatures over unread, verify and record them, or refuse what has no good one
+SignaturePolicy = Literal["ignore", "verify", "require"]
+
+# what the signatures of a message came to; "" while it is not known. "expired": the signer's key had expired or was
+# revoked when it signed, or the signature itself has expired. "unchecked": by policy, or for an algorithm, a hash or a
+# version that is not verified here
+SignatureState = Literal["", "none", "good", "bad", "unknown_signer", "expired", "unchecked"]
+
 # RFC 9580 §9.3
 CIPHER_NAMES = {
     1: "IDEA",
@@ -30,7 +38,12 @@ class Facts:
     key_id: str = ""  # of the key pair that opened it
     recipients: tuple[str, ...] = ()  # OpenPGP key IDs, 16 upper hex digits, in file order; all zeros when hidden
     cipher: str = ""
-    compression: str = ""  # "none", "zip", "zlib", "bzip2", joined by "+" when nested; empty when gpg did the work
+    compression: str = ""  # "none", "zip", "zlib", "bzip2", joined by "+" when nested
     integrity: str = ""  # "mdc" or "aead"
     engine: str = ""  # "native" or "gnupg"
     bytes_plain: int = 0
+    pair: str = ""  # fingerprint of the primary key of the pair that opened it, upper hex
+    signature: SignatureState = ""
+    signer: str = (
+        ""  # fingerprint of a registered signer's primary key, else the OpenPGP key ID that the signature names
+    )

@@ -1,9 +1,11 @@
 """The GnuPG engine: gpg does what the native engine cannot, under the same envelope checks.
 
 gpg sees only what `envelope` has accepted: the session keys that may be ours and the encrypted data, framed anew. It
-runs in a private folder of its own, made for one message and removed after it (`gnupg_home`). The secret key and the
-passphrase travel through pipes (FAULTS.md P31). gpg hands out text before it knows whether the text is right, so
-`refusal` decides after gpg has ended (P1).
+takes off the encryption and nothing else (``--unwrap``): the packets inside are read by `stream`, as those of the
+native engine are, with the same rules for literals, compression and signatures. gpg runs in a private folder of its
+own, made for one message and removed after it (`gnupg_home`). The secret key and the passphrase travel through pipes
+(FAULTS.md P31). gpg hands out data before it knows whether the data is right, so `refusal` decides after gpg has ended
+(P1).
 
 Diagnostics: gpg's status words of a refused message are in the error's ``detail``.
 """
@@ -25,11 +27,13 @@ import gnupg
 from keystore.errors import Corrupt, EngineFailed, KeystoreError, Unsupported
 from keystore.openpgp import packets
 from keystore.openpgp.envelope import Envelope, Pkesk
-from keystore.openpgp.facts import CIPHER_NAMES, Facts
+from keystore.openpgp.facts import CIPHER_NAMES
 from keystore.openpgp.gnupg_home import COMMAND_S, ENVIRONMENT, private_home
-from keystore.openpgp.limits import Limits, Meter
-from keystore.openpgp.native import legacy_refusal
+from keystore.openpgp.limits import Meter
+from keystore.openpgp.native import Reading, legacy_refusal
+from keystore.openpgp.packets import Feed, FramingError
 from keystore.openpgp.session_key import LEGACY_CIPHERS
+from keystore.openpgp.stream import literal_data
 
 if TYPE_CHECKING:
     from keystore.pgp_keys import PrivateKey
@@ -60,7 +64,7 @@ def is_installed() -> bool:
     return shutil.which("gpg") is not None and shutil.which("gpgconf") is not None
 
 
-def refusal(status: Status, returncode: int, written: int, *, aead_packet: bool) -> str:
+def refusal(status: Status, returncode: int, *, aead_packet: bool) -> str:
     """Why a decryption is not accepted, for the log; empty when it is (FAULTS.md P1).
 
     ``aead_packet``: the data is in an OCB packet, whatever gpg says: 2.2 tells of no AEAD in DECRYPTION_INFO.
@@ -69,53 +73,63 @@ def refusal(status: Status, returncode: int, written: int, *, aead_packet: bool)
     first = {word: value.split() for word, value in reversed(status)}
     for word in sorted(_REFUSED_STATUS & count.keys()):
         return f"gpg said {word}"
-    for word in ("BEGIN_DECRYPTION", "DECRYPTION_INFO", "DECRYPTION_OKAY", "PLAINTEXT"):
+    for word in ("BEGIN_DECRYPTION", "DECRYPTION_INFO", "DECRYPTION_OKAY"):
         if count[word] != 1:
             return f"gpg said {word} {count[word]} times"
     mdc, _, *aead = [int(field) for field in first["DECRYPTION_INFO"]]
     if count["GOODMDC"] != 1 or not (mdc or any(aead) or aead_packet):
         return "the message has no integrity protection"
-    length = first.get("PLAINTEXT_LENGTH")
-    if length and int(length[0]) != written:
-        return f"{written} bytes came out of {length[0]}"
     return f"gpg ended with {returncode}" if returncode else ""
 
 
-def plain_blocks(
-    envelope: Envelope, pkesks: Sequence[Pkesk], key: PrivateKey, facts: Facts, limits: Limits, meter: Meter
-) -> Iterator[bytes]:
+def plain_blocks(envelope: Envelope, pkesks: Sequence[Pkesk], key: PrivateKey, reading: Reading) -> Iterator[bytes]:
     """The provisional plain text of one message with one key.
 
     Raises `NotThisKey` before the first block when another key may open it; `Truncated`, `ArmorInvalid`,
-    `PlainTextTooLarge`, `EngineFailed`, `Unsupported` when gpg is missing or the cipher is a legacy one, and
-    `Corrupt`.
+    `PlainTextTooLarge`, `EngineFailed`, `Unsupported` when gpg is missing or the cipher is a legacy one, `Corrupt`,
+    and `SignatureRequired` after all else was well.
     """
     if not is_installed():
         raise Unsupported("This message needs GnuPG, which is not installed here.", detail="no gpg or gpgconf on PATH")
     feeder = _Feeder(envelope, pkesks)
+    facts, inside = reading.facts, reading.inside(key)
+    damage = ""
     with private_home() as home:
         _import(home, key)
         run = _Run(home, feeder, key)
+        unwrapped = run.blocks(reading.meter)
+        facts.bytes_plain = 0
         try:
-            written = 0
-            for block in run.blocks(meter):
-                written += len(block)
-                meter.made(written)
-                facts.bytes_plain = written
-                yield block
+            for block in literal_data(Feed(unwrapped), inside):
+                facts.bytes_plain += len(block)
+                reading.meter.made(facts.bytes_plain)
+                yield bytes(block)
+        except FramingError as error:
+            damage = str(error)
+            # gpg's own verdict goes first, and it comes last
+            for _ in unwrapped:
+                pass
         finally:
             run.stop()
         feeder.finish()
         status, returncode, messages = run.outcome()
-        problem = refusal(status, returncode, written, aead_packet=envelope.tag == packets.OCB)
+        problem = refusal(status, returncode, aead_packet=envelope.tag == packets.OCB)
         if problem:
             raise _failure(status, returncode, messages, problem)
-        facts.key_id = key.key_id
-        info = next(value.split() for word, value in status if word == "DECRYPTION_INFO")
-        if int(info[1]) in LEGACY_CIPHERS and not limits.legacy_ciphers:
-            raise legacy_refusal(CIPHER_NAMES[int(info[1])])
-        facts.cipher = CIPHER_NAMES.get(int(info[1]), info[1])
-        facts.integrity = "mdc" if info[0] != "0" else "aead"
+        _fill_in(reading, key, next(value.split() for word, value in status if word == "DECRYPTION_INFO"))
+        if damage:
+            raise Corrupt(detail=damage)
+    inside.signatures.settle(facts)
+
+
+def _fill_in(reading: Reading, key: PrivateKey, info: list[str]) -> None:
+    """The facts that gpg's DECRYPTION_INFO tells; raises `Unsupported` for a legacy cipher."""
+    facts, cipher = reading.facts, int(info[1])
+    facts.key_id, facts.pair = key.key_id, key.fingerprint
+    if cipher in LEGACY_CIPHERS and not reading.limits.legacy_ciphers:
+        raise legacy_refusal(CIPHER_NAMES[cipher])
+    facts.cipher = CIPHER_NAMES.get(cipher, info[1])
+    facts.integrity = "mdc" if info[0] != "0" else "aead"
 
 
 def _failure(status: Status, returncode: int, messages: str, problem: str) -> Exception:
@@ -281,10 +295,7 @@ class _Run:
 
     def _decrypt(self) -> None:
         try:
-            # --skip-verify: an unknown signer is no reason to fail
-            self._result = self._gpg.decrypt_file(
-                self._feeder, passphrase=self._passphrase, extra_args=["--skip-verify"]
-            )
+            self._result = self._gpg.decrypt_file(self._feeder, passphrase=self._passphrase, extra_args=["--unwrap"])
         except Exception as error:  # a thread's error is raised where its result is asked for
             self._error = error
         finally:

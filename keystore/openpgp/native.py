@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from keystore.errors import Corrupt, Unsupported, WrongKey
@@ -12,12 +14,14 @@ from keystore.openpgp.envelope import ANONYMOUS, Envelope, Pkesk
 from keystore.openpgp.mdc import opened_mdc
 from keystore.openpgp.packets import Block, Feed, FramingError
 from keystore.openpgp.session_key import LEGACY_CIPHERS, BadSessionKey, CannotNatively, SessionKey
-from keystore.openpgp.stream import literal_data
+from keystore.openpgp.signed import Signatures, Signing
+from keystore.openpgp.stream import Inside, literal_data
 
 if TYPE_CHECKING:
     from keystore.openpgp.facts import Facts
     from keystore.openpgp.limits import Limits, Meter
     from keystore.pgp_keys import PrivateKey
+    from keystore.pgp_signer import Signer
 
 
 def candidates(envelope: Envelope, keys: Sequence[PrivateKey]) -> list[tuple[Pkesk, PrivateKey]]:
@@ -36,30 +40,48 @@ def candidates(envelope: Envelope, keys: Sequence[PrivateKey]) -> list[tuple[Pke
     return named + hidden
 
 
-def plain_blocks(
-    envelope: Envelope, keys: Sequence[PrivateKey], facts: Facts, limits: Limits, meter: Meter
-) -> Iterator[bytes]:
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one message is read with; ``facts`` is filled in."""
+
+    facts: Facts
+    limits: Limits
+    meter: Meter
+    signers: Sequence[Signer]
+    now: datetime
+
+    def inside(self, key: PrivateKey) -> Inside:
+        """For the packets inside, when ``key`` has opened the message: its policy of signatures holds."""
+        signing = Signing(key.signatures, self.signers, key.fingerprint, self.now)
+        return Inside(self.facts, Signatures(signing), self.limits, self.meter)
+
+
+def plain_blocks(envelope: Envelope, keys: Sequence[PrivateKey], reading: Reading) -> Iterator[bytes]:
     """The provisional plain text.
 
     Raises `CannotNatively` before the first block, `WrongKey`, `Truncated`, `ArmorInvalid`, `PlainTextTooLarge`,
-    `EngineFailed`, `Unsupported` for a legacy cipher, and `Corrupt` for all that only a decryption could tell.
+    `EngineFailed`, `Unsupported` for a legacy cipher, `Corrupt` for all that only a decryption could tell, and
+    `SignatureRequired` after all else was well.
     """
+    facts, limits = reading.facts, reading.limits
     try:
         session, key = _session_key(candidates(envelope, keys), envelope)
         if session.cipher in LEGACY_CIPHERS and not limits.legacy_ciphers:
             raise legacy_refusal(session.cipher_name)
-        facts.key_id = key.key_id
+        facts.key_id, facts.pair = key.key_id, key.fingerprint
         facts.cipher = session.cipher_name
         facts.integrity = "mdc" if envelope.tag == packets.SEIPD and envelope.head is None else "aead"
-        for block in literal_data(Feed(_opened(envelope, session)), facts, limits, meter):
+        inside = reading.inside(key)
+        for block in literal_data(Feed(_opened(envelope, session)), inside):
             facts.bytes_plain += len(block)
-            meter.made(facts.bytes_plain)
+            reading.meter.made(facts.bytes_plain)
             yield bytes(block)
     except (FramingError, BadSessionKey) as error:
         # a cut or trailing outermost packet is a public fact and goes first: read on to its end
         for _ in envelope.data.rest():
             pass
         raise Corrupt(detail=str(error)) from None
+    inside.signatures.settle(facts)
 
 
 def legacy_refusal(cipher_name: str) -> Unsupported:

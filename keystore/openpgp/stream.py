@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import bz2
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
 from isal import igzip_lib
@@ -16,7 +17,8 @@ from isal import igzip_lib
 from keystore.openpgp import packets
 from keystore.openpgp.facts import Facts
 from keystore.openpgp.limits import Limits, Meter
-from keystore.openpgp.packets import Block, Feed, FramingError
+from keystore.openpgp.packets import Block, Feed, FramingError, Header
+from keystore.openpgp.signed import LONGEST_PACKET, Signatures
 
 _INFLATED_BYTES = 1 << 18
 _PASSED_OVER_CAP = 256
@@ -25,18 +27,30 @@ _LITERAL_MODES = frozenset(b"btu")
 _PASSED_OVER = frozenset({packets.SIGNATURE, packets.ONE_PASS, packets.MARKER, packets.PADDING})
 
 
-def literal_data(data: Feed, facts: Facts, limits: Limits, meter: Meter) -> Iterator[Block]:
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What the reading of one message fills in, and what bounds it."""
+
+    facts: Facts
+    signatures: Signatures
+    limits: Limits
+    meter: Meter
+
+
+def literal_data(data: Feed, inside: Inside) -> Iterator[Block]:
     """The contents of the one literal packet in decrypted ``data``, to the end of ``data``.
 
-    Signatures are passed over unverified (RFC 9580 §10.3), as are marker, padding and unknown non-critical packets
-    (§4.3). Raises `FramingError` for anything else: no literal, two of them, too deep compression, data that does not
-    inflate.
+    Signatures are collected, not judged (RFC 9580 §10.3); marker, padding and unknown non-critical packets are passed
+    over (§4.3). Raises `FramingError` for anything else: no literal, two of them, too deep compression, data that does
+    not inflate.
     """
-    facts.compression = "none"
-    yield from _one_message(data, facts, limits, meter, depth=0)
+    inside.facts.compression = "none"
+    for block in _one_message(data, inside, depth=0):
+        inside.signatures.update(block)
+        yield block
 
 
-def _one_message(data: Feed, facts: Facts, limits: Limits, meter: Meter, *, depth: int) -> Iterator[Block]:
+def _one_message(data: Feed, inside: Inside, *, depth: int) -> Iterator[Block]:
     found = False
     passed_over = 0
     while not data.at_end():
@@ -47,20 +61,35 @@ def _one_message(data: Feed, facts: Facts, limits: Limits, meter: Meter, *, dept
             passed_over += 1
             if passed_over > _PASSED_OVER_CAP:
                 raise FramingError("too many packets around the literal")
-            for _ in blocks:
-                meter.check_time()
+            _pass_over(header, blocks, inside)
         elif header.tag == packets.LITERAL and not found:
             found = True
+            inside.signatures.begin()
             yield from _literal(Feed(blocks))
         elif header.tag == packets.COMPRESSED and not found:
             found = True
-            if depth >= limits.max_nesting:
-                raise FramingError(f"compressed more than {limits.max_nesting} times")
-            yield from _compressed(Feed(blocks), facts, limits, meter, depth=depth)
+            if depth >= inside.limits.max_nesting:
+                raise FramingError(f"compressed more than {inside.limits.max_nesting} times")
+            yield from _compressed(Feed(blocks), inside, depth=depth)
         else:
             raise FramingError(f"packet type {header.tag} is not allowed here")
     if not found:
         raise FramingError("no literal packet inside")
+
+
+def _pass_over(header: Header, blocks: Iterator[Block], inside: Inside) -> None:
+    """A packet that yields no plain text; signatures and what announces them are kept, unless they are too long."""
+    is_kept = header.tag in (packets.SIGNATURE, packets.ONE_PASS) and (header.length or 0) <= LONGEST_PACKET
+    pieces = []
+    for block in blocks:
+        inside.meter.check_time()
+        if is_kept:
+            pieces.append(block)
+    body = b"".join(pieces) if is_kept else None
+    if header.tag == packets.SIGNATURE:
+        inside.signatures.add(body)
+    elif header.tag == packets.ONE_PASS:
+        inside.signatures.announce(body)
 
 
 def _literal(data: Feed) -> Iterator[Block]:
@@ -72,15 +101,15 @@ def _literal(data: Feed) -> Iterator[Block]:
     yield from data.rest()
 
 
-def _compressed(data: Feed, facts: Facts, limits: Limits, meter: Meter, *, depth: int) -> Iterator[Block]:
+def _compressed(data: Feed, inside: Inside, *, depth: int) -> Iterator[Block]:
     """RFC 9580 §5.6: an algorithm ID, then compressed packets."""
     algorithm = data.octet()
     if algorithm not in _COMPRESSION_NAMES:
         raise FramingError(f"unknown compression algorithm {algorithm}")
     name = _COMPRESSION_NAMES[algorithm]
-    facts.compression = name if depth == 0 else f"{facts.compression}+{name}"
-    inner = data.rest() if algorithm == 0 else _inflated(data, _decompressor(algorithm), meter)
-    yield from _one_message(Feed(inner), facts, limits, meter, depth=depth + 1)
+    inside.facts.compression = name if depth == 0 else f"{inside.facts.compression}+{name}"
+    inner = data.rest() if algorithm == 0 else _inflated(data, _decompressor(algorithm), inside.meter)
+    yield from _one_message(Feed(inner), inside, depth=depth + 1)
 
 
 class _Decompressor(Protocol):
