@@ -17,6 +17,7 @@ from ingest.ledger.imports import Imports
 from ingest.ledger.outbox import Outbox
 from ingest.ledger.pgp_keys import PgpKeys
 from ingest.ledger.queue import Queue
+from ingest.ledger.signers import Signers
 from ingest.ledger.vault_check import verify_vault
 from ingest.settings import Settings
 from ingest.spool import Spool
@@ -39,6 +40,7 @@ class App:
         self.database = Database(settings.ledger)
         self.accounts = Accounts(self.database)
         self.pgp_keys = PgpKeys(self.database)
+        self.signers = Signers(self.database)
         self.imports = Imports(self.database)
         self.queue = Queue(self.database, lease=timedelta(seconds=settings.worker.lease_s))
         self.outbox = Outbox(self.database)
@@ -83,6 +85,7 @@ class App:
             queue=self.queue,
             accounts=self.accounts,
             pgp_keys=self.pgp_keys,
+            signers=self.signers,
             keyring=self.keyring,
             spool=self.spool,
             lake=self.lake,

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -21,6 +22,7 @@ from ingest.keyring import Keyring
 from ingest.ledger.accounts import Account, Accounts
 from ingest.ledger.pgp_keys import PgpKeys
 from ingest.ledger.queue import Lease, Queue
+from ingest.ledger.signers import Signers
 from ingest.notices.notice import Stage
 from ingest.outcomes import OUR_FAULT, Next, after, cause_of, code_of, public_of
 from ingest.report import Report
@@ -29,14 +31,16 @@ from ingest.settings import Settings
 from ingest.spool import Spool
 from ingest.states import State
 from ingest.steps.ahead import ahead
-from ingest.steps.decrypt import PlainText
+from ingest.steps.decrypt import Opening, PlainText
 from ingest.steps.load import load
 from ingest.steps.map import Tally, mapped
 from ingest.steps.parse import CsvRecords
 from ingest.steps.settle import notices_of, rejects_message, settle
 from ingest.steps.stopwatch import Stopwatch
+from keystore.errors import KeystoreError
 from keystore.openpgp import Limits
-from manifests.errors import ManifestInvalid
+from keystore.pgp_signer import Signer
+from manifests.errors import ManifestError, ManifestInvalid
 from manifests.model import Manifest
 from manifests.parse import MAX_JSON_BYTES, parse_manifest
 from manifests.plan import build_plan
@@ -60,6 +64,7 @@ class Carrier:
         queue: Queue,
         accounts: Accounts,
         pgp_keys: PgpKeys,
+        signers: Signers,
         keyring: Keyring,
         spool: Spool,
         lake: Lake,
@@ -69,6 +74,7 @@ class Carrier:
         self._queue = queue
         self._accounts = accounts
         self._pgp_keys = pgp_keys
+        self._signers = signers
         self._keyring = keyring
         self._spool = spool
         self._lake = lake
@@ -164,25 +170,8 @@ class Carrier:
         """The pull pipeline, from the taken file to the lake."""
         report, watch = attempt.report, attempt.watch
         settings = self._settings
-        keys = []
-        if manifest.key_id is not None:
-            with watch.step("unlock"):
-                keys = [self._keyring.unlock(report.account, manifest.key_id)]
-            attempt.public_key = keys[0].public_armored()
-        plain = PlainText(
-            self._spool.taken(report.id, "data"),
-            manifest,
-            keys,
-            limits=Limits(
-                max_plain_bytes=settings.openpgp.max_plain_bytes,
-                max_ratio=settings.openpgp.max_ratio,
-                max_seconds=settings.openpgp.max_seconds,
-                legacy_ciphers=settings.openpgp.legacy_ciphers,
-            ),
-            engine=settings.openpgp.engine,
-            require_encryption=attempt.account.require_encryption,
-            stopwatch=watch,
-        )
+        opening = self._opening(attempt, manifest)
+        plain = PlainText(self._spool.taken(report.id, "data"), manifest, opening, stopwatch=watch)
         tally = attempt.tally = Tally(
             max_shown=settings.results.max_rejects_shown,
             max_kept=settings.results.max_rejects_in_file,
@@ -208,6 +197,11 @@ class Carrier:
             rows = mapped(frames, plan, received_at=report.received_at, tally=tally, manifest=manifest, watch=watch)
             with closing(ahead(rows, most=_FRAMES_AHEAD, name="map")) as stored:
                 attempt.rows_stored = load(self._lake, attempt.lease, manifest.type, plan, watch.waiting(stored), watch)
+        except ManifestError:
+            # what stands in the data says nothing before the message has proven itself: its own failure goes first,
+            # or the verdicts would tell apart what the sender's changes made of it (FAULTS.md P32)
+            deque(chunks, maxlen=0)
+            raise
         finally:
             chunks.close()
             attempt.report = replace(
@@ -215,12 +209,41 @@ class Carrier:
                 bytes_encrypted=plain.bytes_encrypted or None,
                 bytes_plain=plain.bytes_plain or None,
                 sha256=plain.sha256,
+                pair=plain.facts.pair or None,
+                signature=plain.facts.signature or None,
+                signer=plain.facts.signer or None,
             )
         if manifest.key_id is not None:
             self._pgp_keys.mark_used(manifest.key_id, self._now())
 
+    def _opening(self, attempt: _Attempt, manifest: Manifest) -> Opening:
+        """The unlocked pair and all that a file of this account is read with; no pair when the manifest names none."""
+        account, settings = attempt.account, self._settings.openpgp
+        keys, signers = [], []
+        if manifest.key_id is not None:
+            with attempt.watch.step("unlock"):
+                keys = [self._keyring.unlock(account.id, manifest.key_id)]
+            attempt.public_key = keys[0].public_armored()
+            if keys[0].signatures != "ignore":
+                signers = [Signer.stored(each.certificate) for each in self._signers.of_account(account.id)]
+        return Opening(
+            keys,
+            signers,
+            limits=Limits(
+                max_plain_bytes=settings.max_plain_bytes,
+                max_ratio=settings.max_ratio,
+                max_seconds=settings.max_seconds,
+                legacy_ciphers=account.allow_legacy_ciphers,
+            ),
+            engine=settings.engine if account.allow_gnupg else "native",
+            require_encryption=account.require_encryption,
+            now=self._now(),
+        )
+
     def _fail(self, attempt: _Attempt, error: Exception) -> None:
         """Reject, defer or hold the import, as the table of outcomes says; nothing of it was stored."""
+        if isinstance(error, KeystoreError):
+            attempt.tally = None  # of rows that nothing has proven
         consequence = after(error)
         code, message = code_of(error), public_of(error)
         log = _log.bind(import_id=attempt.report.id, account=attempt.report.account, code=code, detail=cause_of(error))

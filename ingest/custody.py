@@ -1,4 +1,4 @@
-"""Custody of PGP pairs: checked, sealed, and stored under a key ID that we issue."""
+"""Custody of PGP keys: pairs are checked, sealed, and stored under a key ID that we issue; signers are registered."""
 
 from __future__ import annotations
 
@@ -9,13 +9,24 @@ from typing import Literal
 from ingest.app import App
 from ingest.keyring import passphrase_record, private_key_record
 from ingest.ledger.pgp_keys import PgpKey, SealedPair
+from ingest.ledger.signers import RegisteredSigner
+from keystore.openpgp import SignaturePolicy
 from keystore.pgp_keys import GeneratedPair, KeyFacts, PrivateKey, generate_pair, inspect_private
+from keystore.pgp_signer import Signer
 from keystore.secret import Secret
 
 PairKind = Literal["rsa3072", "cv25519"]
 
 
-def import_pair(app: App, account: str, private_key: bytes, passphrase: Secret | None, *, actor: str) -> PgpKey:
+def import_pair(
+    app: App,
+    account: str,
+    private_key: bytes,
+    passphrase: Secret | None,
+    *,
+    signatures: SignaturePolicy = "verify",
+    actor: str,
+) -> PgpKey:
     """Store a pair that a customer made.
 
     Raises `KeyRejected` or `KeyPassphraseWrong` when it would not open files, `AlreadyThere`, `LimitReached`, and
@@ -25,7 +36,7 @@ def import_pair(app: App, account: str, private_key: bytes, passphrase: Secret |
     key_id = str(uuid.uuid4())
     transferable = Secret(private_key)
     public_key = PrivateKey.unlock(key_id, transferable, passphrase).public_armored()
-    return _store(app, account, key_id, transferable, passphrase, public_key, facts, actor)
+    return _store(app, account, key_id, transferable, passphrase, public_key, facts, signatures, actor)
 
 
 def make_pair(
@@ -33,6 +44,7 @@ def make_pair(
     account: str,
     kind: PairKind,
     *,
+    signatures: SignaturePolicy = "verify",
     actor: str,
     hand_out: Callable[[str, GeneratedPair], None] = lambda _key_id, _pair: None,
 ) -> PgpKey:
@@ -51,9 +63,28 @@ def make_pair(
         pair.passphrase,
         pair.public_armored,
         pair.facts,
+        signatures,
         actor,
         before_commit=lambda: hand_out(key_id, pair),
     )
+
+
+def register_signer(app: App, account: str, certificate: bytes, *, actor: str) -> tuple[RegisteredSigner, bool]:
+    """Register somebody whose signatures on the account's files count, and whether an older certificate was replaced.
+
+    Raises `KeyRejected` when no signature of this key could ever be good, and `LimitReached`.
+    """
+    read = Signer.read(certificate, app.now())
+    signer = RegisteredSigner(
+        account=account,
+        fingerprint=read.fingerprint,
+        algorithm=read.algorithm,
+        user_ids=read.user_ids,
+        created_at=app.now(),
+        expires_at=read.expires_at,
+        certificate=read.certificate,
+    )
+    return signer, app.signers.add(signer, actor=actor)
 
 
 def _store(
@@ -64,6 +95,7 @@ def _store(
     passphrase: Secret | None,
     public_key: bytes,
     facts: KeyFacts,
+    signatures: SignaturePolicy,
     actor: str,
     *,
     before_commit: Callable[[], None] = lambda: None,
@@ -79,6 +111,7 @@ def _store(
         created_at=app.now(),
         expires_at=facts.expires_at,
         last_used_at=None,
+        signatures=signatures,
         public_key=public_key,
     )
     sealed = SealedPair(

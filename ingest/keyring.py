@@ -42,8 +42,8 @@ class Keyring:
     def unlock(self, account: str, key_id: str) -> PrivateKey:
         """The account's pair with this key ID.
 
-        Raises `KeyUnknown` (also when another account has it), `KeyRetired`, and what the vault raises. The state is
-        read from the ledger each time: a pair that was retired meanwhile opens nothing.
+        Raises `KeyUnknown` (also when another account has it), `KeyRetired`, and what the vault raises. The state and
+        the signature policy are read from the ledger each time: a pair that was retired meanwhile opens nothing.
         """
         self.forget_old()
         found = self._keys.find(account, key_id)
@@ -55,6 +55,7 @@ class Keyring:
         kept = self._unlocked.get((account, key_id))
         if kept is None:
             kept = self._unlocked[account, key_id] = _Unlocked(self._open(account, key_id, sealed), 0)
+        kept.key.signatures = key.signatures
         kept.until = monotonic() + self._keep_s
         return kept.key
 

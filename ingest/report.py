@@ -23,7 +23,8 @@ class Report:
 
     Times are aware UTC; ``seconds`` maps a step to the time it took; ``rejects`` holds only the first
     rows, ``rows_rejected`` counts all, ``rejects_in_file`` those in the reject file; ``sha256`` and
-    ``bytes_encrypted`` are of the file as it was uploaded.
+    ``bytes_encrypted`` are of the file as it was uploaded. ``pair`` is the fingerprint of the pair that opened it,
+    ``signature`` what its signatures came to (`keystore.openpgp.SignatureState`), ``signer`` whose they are.
     """
 
     id: str
@@ -47,6 +48,9 @@ class Report:
     finished_at: datetime | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     key_id: str | None = None
+    pair: str | None = None
+    signature: str | None = None
+    signer: str | None = None
     bytes_encrypted: int | None = None
     bytes_plain: int | None = None
     sha256: str | None = None

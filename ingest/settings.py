@@ -62,10 +62,8 @@ class OpenPgpSettings(_Section):
 
     engine: Literal["auto", "native", "gnupg"] = Field(
         "auto",
-        description="`native` is our reader, `gnupg` the gpg program; `auto` asks gpg only for what ours cannot read.",
-    )
-    legacy_ciphers: bool = Field(
-        default=False, description="Let gpg read IDEA, 3DES, CAST5 and Blowfish, which are refused otherwise."
+        description="`native` is our reader, `gnupg` the gpg program; `auto` asks gpg only for what ours cannot read. "
+        "An account that may not use gpg is always read by ours.",
     )
     max_plain_bytes: PositiveInt = Field(5_000_000_000, description="Largest plain text of one file.")
     max_ratio: PositiveInt = Field(200, description="Largest plain text to cipher text ratio, beyond the first 100 MB.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -173,3 +174,36 @@ def test_rejected_rows_beyond_the_size_of_the_file_are_counted_only(workshop: Wo
     assert report.rows_rejected == 30
     assert report.rejects_in_file == 19  # of 400,005 bytes each, in 8,000,000
     assert len(report.rejects) == 30
+
+
+def rows(first: str, *, header: str = "identity,score,note") -> str:
+    """A file of many chunks, whose first row is given."""
+    chance = random.Random(32)
+    return f"{header}\n{first}\n" + "".join(f"u{n},{n},{chance.randbytes(40).hex()}\n" for n in range(12_000))
+
+
+@pytest.mark.parametrize(
+    ("csv", "manifest", "code"),
+    [
+        (rows("u,1,x", header="identity,scoer,note"), {}, "data.header"),
+        (rows("u,none,x"), {"onError": "abort"}, "data.too_many_errors"),
+        (rows("u,none,x"), {}, None),
+        (rows('u,1,"x'), {}, "data.malformed"),
+    ],
+    ids=["header", "abort", "rejects", "quote"],
+)
+def test_verdict_on_the_data_comes_after_the_message_has_proven_itself(
+    tmp_path: Path, csv: str, manifest: dict[str, str], code: str | None
+) -> None:
+    """FAULTS P32: nothing is told of what a change of the cipher text made of the rows."""
+    workshop = Workshop(tmp_path, chunk_bytes=100_000)
+    workshop.received(csv, columns=TYPED, **manifest)
+    assert workshop.carried_out().code == code, "as it was sent"
+    data = workshop.app.spool.taken(workshop.received(csv, columns=TYPED, **manifest), "data")
+    lines = data.read_bytes().splitlines(keepends=True)
+    lines[-5] = lines[-5].swapcase()
+    data.write_bytes(b"".join(lines))
+    report = workshop.carried_out()
+    assert (report.state, report.code, report.column) == (State.FAILED, "pgp.corrupt", None)
+    assert (report.rows_read, report.rows_rejected, report.rejects, report.reject_file) == (0, 0, (), None)
+    workshop.app.close()

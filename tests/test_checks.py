@@ -130,6 +130,7 @@ def test_pair_that_expires_soon_is_told(new_app: NewApp, days: int, *, told: boo
         created_at=app.now(),
         expires_at=app.now() + timedelta(days=days),
         last_used_at=None,
+        signatures="verify",
         public_key=b"public",
     )
     app.pgp_keys.add(key, SealedPair(b"sealed", None), actor="test")

@@ -14,7 +14,7 @@ from ingest.cli.show import AsJson, hint, out, print_facts, print_json, print_ta
 if TYPE_CHECKING:
     from ingest.ledger.accounts import Account, SshKey
 
-app = typer.Typer(help="Customers: add, list, show.", no_args_is_help=True)
+app = typer.Typer(help="Customers: add, change, list, show.", no_args_is_help=True)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _DOMAIN = re.compile(r"(?=.{1,253}$)([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z0-9-]{2,63}")
@@ -33,6 +33,12 @@ def add(
     ] = None,
     allow_plain: Annotated[
         bool, typer.Option("--allow-plain", help="Accept files that are not encrypted, when the manifest has no keyId.")
+    ] = False,
+    allow_legacy_ciphers: Annotated[
+        bool, typer.Option("--allow-legacy-ciphers", help="Let gpg read IDEA, 3DES, CAST5 and Blowfish.")
+    ] = False,
+    no_gnupg: Annotated[
+        bool, typer.Option("--no-gnupg", help="Refuse files that only gpg could read, also where it is installed.")
     ] = False,
 ) -> None:
     """Add a customer.
@@ -61,6 +67,8 @@ def add(
             allowed_domains=allow_domain or (),
             ssh_public_keys=keys,
             require_encryption=not allow_plain,
+            allow_legacy_ciphers=allow_legacy_ciphers,
+            allow_gnupg=not no_gnupg,
         )
         parts.spool.prepare()
         parts.spool.open_account(name)
@@ -70,6 +78,40 @@ def add(
     if not contact and not allow_domain:
         hint("It has no contact and no allowed domain yet, so its notices go nowhere.")
     hint(f"Next: `sealdrop key generate {name}` or `sealdrop key import {name} private.asc`.")
+
+
+@app.command()
+def change(
+    context: typer.Context,
+    name: str,
+    allow_legacy_ciphers: Annotated[
+        bool | None,
+        typer.Option(
+            "--allow-legacy-ciphers/--no-legacy-ciphers",
+            help="Whether gpg may read IDEA, 3DES, CAST5 and Blowfish.",
+        ),
+    ] = None,
+    allow_gnupg: Annotated[
+        bool | None,
+        typer.Option("--allow-gnupg/--no-gnupg", help="Whether gpg may read what our own reader cannot."),
+    ] = None,
+) -> None:
+    """Change what a customer may send, for imports that begin after it.
+
+    Example: `sealdrop account change acme --allow-legacy-ciphers`
+    """
+    if allow_legacy_ciphers is None and allow_gnupg is None:
+        raise CommandFailed("Nothing to change was named: `sealdrop account change --help` shows what can be.")
+    with opened(context) as parts:
+        needed_account(parts, name)
+        parts.accounts.change(
+            name,
+            now=parts.now(),
+            actor=actor(),
+            allow_legacy_ciphers=allow_legacy_ciphers,
+            allow_gnupg=allow_gnupg,
+        )
+    out.print(f"account {name} changed", markup=False)
 
 
 @app.command("list")
@@ -99,8 +141,11 @@ def show(context: typer.Context, name: str, as_json: AsJson = False) -> None:
     """
     with opened(context) as parts:
         account = needed_account(parts, name)
-        keys = parts.pgp_keys.of_account(name)
-    facts = _facts(account) | {"pgp_keys": [key.key_id for key in keys]}
+        keys, signers = parts.pgp_keys.of_account(name), parts.signers.of_account(name)
+    facts = _facts(account) | {
+        "pgp_keys": [key.key_id for key in keys],
+        "signers": [signer.fingerprint for signer in signers],
+    }
     if as_json:
         print_json(facts)
         return
@@ -110,6 +155,9 @@ def show(context: typer.Context, name: str, as_json: AsJson = False) -> None:
             "state": account.state,
             "since": account.created_at,
             "encryption": "required" if account.require_encryption else "optional",
+            "old ciphers": "allowed" if account.allow_legacy_ciphers else None,
+            "GnuPG": None if account.allow_gnupg else "not used",
+            "signers": "\n".join(signer.fingerprint for signer in signers),
             "contacts": "\n".join(account.contacts),
             "allowed domains": "\n".join(account.allowed_domains),
             "SSH keys": "\n".join(key.fingerprint for key in account.ssh_keys) or "none: nobody can log in",
@@ -141,6 +189,8 @@ def _facts(account: Account) -> dict[str, Any]:
         "state": account.state,
         "created_at": account.created_at,
         "require_encryption": account.require_encryption,
+        "allow_legacy_ciphers": account.allow_legacy_ciphers,
+        "allow_gnupg": account.allow_gnupg,
         "contacts": list(account.contacts),
         "allowed_domains": list(account.allowed_domains),
         "ssh_keys": [key.fingerprint for key in account.ssh_keys],

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from ingest.ledger.accounts import Account
 
 
+_MOST_FILE_BYTES = 1 << 20
+
+
 class CommandFailed(Exception):
     """A command cannot do what it was asked; the text says why and what to do."""
 
@@ -47,6 +50,18 @@ def opened(context: typer.Context) -> Iterator[App]:
     with contextlib.closing(App(load_settings(file))) as app:
         app.database.migrate()
         yield app
+
+
+def read_file(file: Path) -> bytes:
+    """The content of a small file. Raises `CommandFailed` when it cannot be read or is too large for a key."""
+    try:
+        with file.open("rb") as opened_file:
+            content = opened_file.read(_MOST_FILE_BYTES + 1)
+    except OSError as error:
+        raise CommandFailed(f"{file} cannot be read: {error.strerror}.") from None
+    if len(content) > _MOST_FILE_BYTES:
+        raise CommandFailed(f"{file} is larger than {_MOST_FILE_BYTES:,} bytes: that is no key.")
+    return content
 
 
 def needed_account(app: App, name: str) -> Account:

@@ -127,6 +127,7 @@ def print_report(report: Report) -> None:
             "column": report.column,
             "remedy": report.remedy,
             "seconds": ", ".join(f"{step} {seconds:.3f}" for step, seconds in report.seconds.items()),
+            "signature": " by ".join(filter(None, (_words(report.signature), report.signer))),
             "rejects": report.reject_file,
         }
     )
@@ -135,6 +136,10 @@ def print_report(report: Report) -> None:
         print_table(("row", "column", "code", "reason"), rows, empty="")
         if report.rows_rejected > len(rows):
             hint(f"... and {report.rows_rejected - len(rows):,} more: see the report in results/")
+
+
+def _words(state: str | None) -> str:
+    return (state or "").replace("_", " ")
 
 
 def _cell(value: object) -> Text:

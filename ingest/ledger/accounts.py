@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, RowMapping, insert, select
+from sqlalchemy import Connection, RowMapping, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from ingest.errors import AlreadyThere, LimitReached
@@ -31,6 +31,8 @@ class Account:
     state: str
     require_encryption: bool
     allow_reserved_events: bool
+    allow_legacy_ciphers: bool
+    allow_gnupg: bool
     allowed_domains: tuple[str, ...]
     contacts: tuple[str, ...]
     ssh_keys: tuple[SshKey, ...]
@@ -53,6 +55,8 @@ class Accounts:
         allowed_domains: Sequence[str] = (),
         ssh_public_keys: Sequence[SshKey] = (),
         require_encryption: bool = True,
+        allow_legacy_ciphers: bool = False,
+        allow_gnupg: bool = True,
     ) -> None:
         """Add an account with all that is given, or nothing.
 
@@ -70,6 +74,8 @@ class Accounts:
                     state="active",
                     require_encryption=require_encryption,
                     allow_reserved_events=False,
+                    allow_legacy_ciphers=allow_legacy_ciphers,
+                    allow_gnupg=allow_gnupg,
                     allowed_domains=sorted({domain.lower() for domain in allowed_domains}),
                     created_at=now,
                 )
@@ -79,6 +85,24 @@ class Accounts:
             for key in ssh_public_keys:
                 _add_ssh_key(connection, account, key, now)
             audit.record(connection, at=now, actor=actor, action="account.add", subject=account, account=account)
+
+    def change(
+        self,
+        account: str,
+        *,
+        now: datetime,
+        actor: str,
+        allow_legacy_ciphers: bool | None = None,
+        allow_gnupg: bool | None = None,
+    ) -> None:
+        """Change what is given of an account, at once for imports that begin after it; ``None`` leaves it as it is."""
+        given = {"allow_legacy_ciphers": allow_legacy_ciphers, "allow_gnupg": allow_gnupg}
+        values = {name: value for name, value in given.items() if value is not None}
+        if not values:
+            return
+        with self._database.write() as connection:
+            connection.execute(update(accounts).where(accounts.c.id == account).values(**values))
+            audit.record(connection, at=now, actor=actor, action="account.change", subject=account, account=account)
 
     def get(self, account: str) -> Account | None:
         """The account, or ``None`` when there is none of this name."""
@@ -122,6 +146,8 @@ def _account(connection: Connection, row: RowMapping) -> Account:
         state=row["state"],
         require_encryption=row["require_encryption"],
         allow_reserved_events=row["allow_reserved_events"],
+        allow_legacy_ciphers=row["allow_legacy_ciphers"],
+        allow_gnupg=row["allow_gnupg"],
         allowed_domains=tuple(row["allowed_domains"]),
         contacts=tuple(addresses),
         ssh_keys=tuple(SshKey(key.fingerprint, key.public_key) for key in keys),

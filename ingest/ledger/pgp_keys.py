@@ -12,6 +12,7 @@ from ingest.errors import AlreadyThere, LimitReached
 from ingest.ledger import audit
 from ingest.ledger.database import Database
 from ingest.ledger.tables import MAX_PGP_KEYS, pgp_keys
+from keystore.openpgp.facts import SignaturePolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class PgpKey:
     created_at: datetime
     expires_at: datetime | None
     last_used_at: datetime | None
+    signatures: SignaturePolicy
     public_key: bytes
 
 
@@ -69,6 +71,7 @@ class PgpKeys:
                     user_ids=list(key.user_ids),
                     created_at=key.created_at,
                     expires_at=key.expires_at,
+                    signatures=key.signatures,
                     public_key=key.public_key,
                     sealed_private_key=sealed.private_key,
                     sealed_passphrase=sealed.passphrase,
@@ -94,6 +97,20 @@ class PgpKeys:
                 select(pgp_keys).where(pgp_keys.c.account == account, pgp_keys.c.key_id == key_id)
             ).one_or_none()
         return None if row is None else (_pgp_key(row), SealedPair(row.sealed_private_key, row.sealed_passphrase))
+
+    def change_policy(self, key: PgpKey, signatures: SignaturePolicy, *, actor: str, now: datetime) -> None:
+        """Change what the signatures of files for the pair mean, for imports that begin after it."""
+        with self._database.write() as connection:
+            connection.execute(update(pgp_keys).where(pgp_keys.c.key_id == key.key_id).values(signatures=signatures))
+            audit.record(
+                connection,
+                at=now,
+                actor=actor,
+                action="key.change",
+                subject=key.key_id,
+                outcome=f"signatures {signatures}",
+                account=key.account,
+            )
 
     def mark_used(self, key_id: str, at: datetime) -> None:
         """Remember when a pair last opened a file."""
@@ -121,5 +138,6 @@ def _pgp_key(row: Row[tuple[object, ...]]) -> PgpKey:
         created_at=facts["created_at"],
         expires_at=facts["expires_at"],
         last_used_at=facts["last_used_at"],
+        signatures=facts["signatures"],
         public_key=facts["public_key"],
     )

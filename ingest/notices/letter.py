@@ -163,6 +163,9 @@ def _facts(report: dict[str, Any], *, failed: bool, over: bool) -> tuple[tuple[s
             ("Code", shown(report["code"]) if report["code"] else None),
             ("Column", shown(report["column"]) if report["column"] else None),
         ]
+    if report["signature"] not in (None, "none"):
+        signature = report["signature"].replace("_", " ")
+        facts.append(("Signature", shown(f"{signature}, {report['signer']}" if report["signer"] else signature)))
     if over:
         counts = ("rows_read", "rows_stored", "rows_rejected")
         facts += [

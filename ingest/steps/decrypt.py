@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from ingest.errors import ChecksumMismatch, FileMissing, SizeMismatch
 from ingest.steps.ahead import ahead
 from ingest.steps.stopwatch import Stopwatch
 from keystore.errors import KeystoreError, NotEncrypted
-from keystore.openpgp import EngineName, Limits, decrypt
+from keystore.openpgp import EngineName, Facts, Limits, decrypt
 from keystore.pgp_keys import PrivateKey
+from keystore.pgp_signer import Signer
 from manifests.model import Manifest
 
 _CHUNK = 1 << 20
@@ -72,30 +75,38 @@ class CipherText(io.RawIOBase):
         super().close()
 
 
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What a file is opened with, and what is asked of it."""
+
+    keys: Sequence[PrivateKey]
+    signers: Sequence[Signer]
+    limits: Limits
+    engine: EngineName
+    require_encryption: bool
+    now: datetime  # signatures are judged at this time
+
+
 class PlainText:
     """The plain text of one taken file, chunk by chunk; facts about it are complete when the iteration has ended.
 
-    Raises what `keystore.openpgp.decrypt` raises, `FileMissing`, `SizeMismatch` and `ChecksumMismatch`.
+    ``facts`` are the message's, empty for a file that was not encrypted. Raises what `keystore.openpgp.decrypt` raises,
+    `FileMissing`, `SizeMismatch` and `ChecksumMismatch`.
     """
 
     def __init__(
         self,
         path: Path,
         manifest: Manifest,
-        keys: list[PrivateKey],
+        opening: Opening,
         *,
-        limits: Limits,
-        engine: EngineName,
-        require_encryption: bool,
         stopwatch: Stopwatch,
     ) -> None:
         self._path = path
         self._manifest = manifest
-        self._keys = keys
-        self._limits = limits
-        self._engine: EngineName = engine
-        self._require_encryption = require_encryption
+        self._opening = opening
         self._stopwatch = stopwatch
+        self.facts = Facts()
         self.bytes_encrypted = 0
         self.bytes_plain = 0
         self.sha256: str | None = None
@@ -119,11 +130,19 @@ class PlainText:
 
     def _decrypted(self, source: CipherText) -> Iterator[bytes]:
         buffered = io.BufferedReader(source, _CHUNK)
-        message = decrypt(buffered, self._keys, limits=self._limits, engine=self._engine)
+        opening = self._opening
+        message = self.facts = decrypt(
+            buffered,
+            opening.keys,
+            limits=opening.limits,
+            engine=opening.engine,
+            signers=opening.signers,
+            now=opening.now,
+        )
         try:
             yield from message
         except NotEncrypted:
-            if self._require_encryption or self._manifest.key_id is not None:
+            if opening.require_encryption or self._manifest.key_id is not None:
                 raise
             buffered.seek(0)
             yield from iter(lambda: buffered.read(_CHUNK), b"")

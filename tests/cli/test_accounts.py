@@ -6,7 +6,17 @@ import pytest
 
 from tests.cli.conftest import Desk
 
-KEYS = {"id", "state", "created_at", "require_encryption", "contacts", "allowed_domains", "ssh_keys"}
+KEYS = {
+    "id",
+    "state",
+    "created_at",
+    "require_encryption",
+    "allow_legacy_ciphers",
+    "allow_gnupg",
+    "contacts",
+    "allowed_domains",
+    "ssh_keys",
+}
 
 
 def test_account_is_added_listed_and_shown(desk: Desk) -> None:
@@ -21,7 +31,7 @@ def test_account_is_added_listed_and_shown(desk: Desk) -> None:
     assert listed["require_encryption"] is True
     assert (listed["contacts"], listed["allowed_domains"]) == (["a@acme.example"], ["b.example"])
     assert listed["ssh_keys"][0].startswith("SHA256:")
-    assert desk.json("account", "show", "acme") == listed | {"pgp_keys": []}
+    assert desk.json("account", "show", "acme") == listed | {"pgp_keys": [], "signers": []}
     shown = desk.run("account", "show", "acme").out
     assert listed["ssh_keys"][0] in shown
     assert "acme" in desk.run("account", "list").out
@@ -110,3 +120,22 @@ def test_contact_is_one_plain_address(desk: Desk, address: str) -> None:
 @pytest.mark.parametrize("domain", ["", "a", "@a.example", "a@b.example", "*.example", "-a.example", "a..example"])
 def test_allowed_domain_is_a_domain(desk: Desk, domain: str) -> None:
     assert "domain" in desk.fails("account", "add", "acme", "--allow-domain", domain)
+
+
+def test_account_is_changed_and_the_rest_stays(desk: Desk) -> None:
+    """FAULTS P23: old ciphers are an account's own switch."""
+    desk.run("account", "add", "acme", "--contact", "a@acme.example")
+    before = desk.json("account", "show", "acme")
+    assert (before["allow_legacy_ciphers"], before["allow_gnupg"]) == (False, True)
+    desk.run("account", "change", "acme", "--allow-legacy-ciphers")
+    assert desk.json("account", "show", "acme") == before | {"allow_legacy_ciphers": True}
+    desk.run("account", "change", "acme", "--no-legacy-ciphers", "--no-gnupg")
+    assert desk.json("account", "show", "acme") == before | {"allow_gnupg": False}
+    assert "--help" in desk.fails("account", "change", "acme")
+    assert "no account nobody" in desk.fails("account", "change", "nobody", "--no-gnupg")
+
+
+def test_account_may_be_added_with_its_switches(desk: Desk) -> None:
+    desk.run("account", "add", "acme", "--allow-legacy-ciphers", "--no-gnupg")
+    shown = desk.json("account", "show", "acme")
+    assert (shown["allow_legacy_ciphers"], shown["allow_gnupg"]) == (True, False)

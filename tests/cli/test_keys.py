@@ -27,6 +27,7 @@ KEYS = {
     "created_at",
     "expires_at",
     "last_used_at",
+    "signatures",
     "public_key",
 }
 

@@ -28,6 +28,7 @@ def pair(number: int, account: str = "acme") -> PgpKey:
         created_at=NOW,
         expires_at=None,
         last_used_at=None,
+        signatures="verify",
         public_key=b"public",
     )
 

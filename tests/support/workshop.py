@@ -26,13 +26,13 @@ EMAIL = "data@acme.example"
 class Workshop:
     """An account with a Curve25519 pair, a clock that is set by hand, and a carrier."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, chunk_bytes: int = 8_000_000) -> None:
         self.now = datetime(2026, 11, 22, 8, 15, tzinfo=UTC)
         self.settings = Settings(
             data_dir=folder / "data",
             door=DoorSettings(host_key_file=folder / "host_key"),
             vault=VaultSettings(master_key_file=folder / "master.key"),
-            worker=WorkerSettings(lease_s=60, max_lost=3, give_up_after_s=3600),
+            worker=WorkerSettings(lease_s=60, max_lost=3, give_up_after_s=3600, chunk_bytes=chunk_bytes),
         )
         prepare(self.settings)
         self.app = App(self.settings, now=lambda: self.now)
@@ -88,6 +88,7 @@ class Workshop:
             queue=queue,
             accounts=app.accounts,
             pgp_keys=app.pgp_keys,
+            signers=app.signers,
             keyring=app.keyring,
             spool=app.spool,
             lake=app.lake,
