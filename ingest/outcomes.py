@@ -82,6 +82,8 @@ AFTER: dict[type[Exception], After] = {
         "Sign the file with the key that is registered for the account when you encrypt it "
         "(`gpg --sign --encrypt ...`), then send both again."
     ),
+    keys.KeysetRejected: _reject("Make or export the public keyset as the text says, and upload it again."),
+    keys.HpkeCannotOpen: _reject("Encrypt the body as the text says, and send it again."),
     keys.PlainTextTooLarge: _reject("Split the data into several files, and send each with its own manifest."),
     keys.EngineFailed: After(Next.DEFER, _WAIT),
     keys.KeyRejected: After(Next.HOLD, _OPERATOR),

@@ -1,8 +1,8 @@
 """What can go wrong with keys, secrets and encrypted messages.
 
 Every error has a stable ``code``, a ``public`` text that may be mailed to the sender, and a ``detail`` that only the
-operator's log may see. All that depends on the outcome of a decryption is one error with one text, `Corrupt`, so that
-nobody can use us as an oracle (FAULTS.md, rule 4 and P32).
+operator's log may see. All that depends on the outcome of a decryption is one error with one text, `Corrupt` for files
+and `HpkeCannotOpen` for bodies, so that nobody can use us as an oracle (FAULTS.md, rule 4, P32 and H5).
 """
 
 from __future__ import annotations
@@ -104,6 +104,25 @@ class SignatureRequired(KeystoreError):
     """The message was read to its end and is whole, but has no good signature by a registered signer."""
 
     code = "pgp.signature_required"
+
+
+class KeysetRejected(KeystoreError):
+    """A keyset that somebody wants to store fails a check; the text says which."""
+
+    code = "hpke.keyset_rejected"
+
+
+class HpkeCannotOpen(KeystoreError):
+    """An encrypted body does not open with any active key, for whatever reason; always the same public text."""
+
+    code = "hpke.cannot_open"
+    PUBLIC: ClassVar[str] = (
+        "The encrypted body could not be opened. Encrypt it to our current public keyset, with your account ID as the "
+        "context info, and send the encrypted bytes as they are."
+    )
+
+    def __init__(self, *, detail: str) -> None:
+        super().__init__(self.PUBLIC, detail=detail)
 
 
 class PlainTextTooLarge(KeystoreError):
