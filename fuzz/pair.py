@@ -1,27 +1,36 @@
-"""The throw-away pair that the stream is fuzzed with, and the corpus that is made for it."""
+"""The throw-away pairs and signers that the stream is fuzzed with, and the corpus that is made for it."""
 
 from __future__ import annotations
 
 import bz2
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pysequoia
 
 from keystore.pgp_keys import PrivateKey
+from keystore.pgp_signer import Signer
 from keystore.secret import Secret
+from tests.openpgp import certificate_writer, signature_writer
 from tests.openpgp import packet_writer as write
 from tests.openpgp.sender import PASSPHRASE, Gpg
 from tests.openpgp_differential.session import Session, told_session
 
 _PLAIN = b"identity,evtName,ts\n" + b"".join(b"user%d,Charged,17000%05d\n" % (n, n) for n in range(40))
-KNOWN_PLAIN = frozenset({_PLAIN, b""})
+_TEXT = _PLAIN.replace(b"\n", b"\r\n", 20) + b"\r"
+KNOWN_PLAIN = frozenset({_PLAIN, _TEXT, b""})
+# what a registered signer has signed: as it is, and as text, whose line ends do not count (RFC 9580 §5.2.1.2)
+SIGNED, SIGNED_TEXT = _PLAIN, signature_writer.canonical(_TEXT)
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+_SIGNERS = [signature_writer.key(*kind) for kind in (("Ed25519", 4), ("Ed25519", 6), ("P-256", 4), ("RSA", 4))]
 
 
 class Pair:
     """A Curve25519 pair of version 4 and one of version 6, which open a session key ten times as fast as RSA does.
 
     Both are kept in ``folder`` for other runs. ``pkesk`` holds ``session_key`` for AES-256, encrypted to the first by
-    gpg, ``pkesk6`` that of the packet writer, encrypted to the second, which Sequoia made.
+    gpg, ``pkesk6`` that of the packet writer, encrypted to the second, which Sequoia made. Signatures by ``signers``
+    are verified in what is sent to the first, and required in what is sent to the second.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -34,7 +43,8 @@ class Pair:
             session_key.write_bytes(session.key)
             private6.write_bytes(bytes(pysequoia.Tsk.generate("fuzz", profile=pysequoia.Profile.RFC9580)))
         self.key = PrivateKey.unlock("fuzz", Secret(private.read_bytes()), Secret(PASSPHRASE.encode()))
-        self.key6 = PrivateKey.unlock("fuzz6", Secret(private6.read_bytes()), None)
+        self.key6 = PrivateKey.unlock("fuzz6", Secret(private6.read_bytes()), None, signatures="require")
+        self.signers = [Signer.read(certificate_writer.certificate(key), NOW) for key in _SIGNERS]
         self.pkesk = packet.read_bytes()
         self.session_key = session_key.read_bytes()
         self.pkesk6 = write.pkesk6(self.key6)
@@ -51,7 +61,7 @@ def _made() -> tuple[bytes, Session]:
 
 def seeds(pair: Pair) -> dict[str, list[bytes]]:
     """Inputs to begin with, for each rule; the first octet is the variant."""
-    inner, messages = _inner(), _messages(pair)
+    inner, messages = [*_inner(), *_signed(pair)], _messages(pair)
     texts = [write.armor(message, newline=end) for message in messages for end in (b"\n", b"\r\n")]
     texts += [write.armor(messages[0], crc=b"AAAA", headers=b"Comment: x"), b"\xef\xbb\xbf" + texts[0]]
     tails = [b"QUI=\n-----END PGP MESSAGE-----\n", b"\n=AAAA\n-----END PGP MESSAGE-----\n", b"QQ==\n=AAAA\n-----END"]
@@ -82,6 +92,39 @@ def _inner() -> list[bytes]:
     ]
 
 
+def _signed(pair: Pair) -> list[bytes]:
+    """The same with signatures: of each signer and each kind, in front and behind, by several, odd ones."""
+    literal, text = write.literal(_PLAIN), write.literal(_TEXT, mode=b"u")
+    first, second, *_ = _SIGNERS
+    recipient = bytes([6]) + bytes.fromhex(pair.key6.fingerprint)
+    odd = {
+        "recipient": signature_writer.subpacket(35, recipient),
+        "expiry": signature_writer.seconds(3, 86_400),
+        "critical": signature_writer.subpacket(100 | signature_writer.CRITICAL, b"?"),
+    }
+    around = (
+        signature_writer.one_pass(first, last=False)
+        + signature_writer.one_pass(second)
+        + write.compressed(literal)
+        + signature_writer.signature(second, _PLAIN)
+        + signature_writer.signature(first, _PLAIN)
+    )
+    return [
+        *(signature_writer.signed(key, _PLAIN) for key in _SIGNERS),
+        *(
+            signature_writer.one_pass(key, kind=signature_writer.TEXT)
+            + text
+            + signature_writer.signature(key, _TEXT, kind=signature_writer.TEXT)
+            for key in _SIGNERS
+        ),
+        *(signature_writer.signature(key, _PLAIN) + literal for key in _SIGNERS),
+        *(signature_writer.signed(second, _PLAIN, extra=extra) for extra in odd.values()),
+        signature_writer.signed(first, _PLAIN, hash_id=signature_writer.SHA3_512),
+        write.compressed(signature_writer.signed(second, _PLAIN)),
+        around,
+    ]
+
+
 def _messages(pair: Pair) -> list[bytes]:
     inner = write.compressed(write.literal(_PLAIN))
     own = pair.session_key
@@ -96,4 +139,6 @@ def _messages(pair: Pair) -> list[bytes]:
         pair.pkesk6 + write.packet(18, write.seipd2_body(inner)),
         pair.pkesk6 + write.packet(18, write.seipd2_body(inner, aead=write.GCM, exponent=2)),
         pair.pkesk + write.packet(18, empty) + write.packet(21, bytes(9)),
+        pair.pkesk + write.packet(18, write.seipd_body(signature_writer.signed(_SIGNERS[0], _PLAIN), session_key=own)),
+        pair.pkesk6 + write.packet(18, write.seipd2_body(signature_writer.signed(_SIGNERS[1], _PLAIN))),
     ]

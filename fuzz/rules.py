@@ -9,14 +9,15 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator
 
-from fuzz.pair import KNOWN_PLAIN, Pair
+from fuzz.pair import KNOWN_PLAIN, NOW, SIGNED, SIGNED_TEXT, Pair
 from keystore.errors import KeystoreError
-from keystore.openpgp import Limits, decrypt, packets
+from keystore.openpgp import Limits, Message, decrypt, packets
 from keystore.openpgp.armor import BLOCK_BYTES, packet_bytes
 from keystore.openpgp.envelope import read_envelope
 from keystore.openpgp.limits import Meter
 from keystore.openpgp.packets import Block, Feed, FramingError
 from tests.openpgp import packet_writer as write
+from tests.openpgp.signature_writer import canonical
 
 LIMITS = Limits(max_plain_bytes=1 << 23, ratio_free_bytes=1 << 20, max_seconds=5.0)
 
@@ -33,7 +34,9 @@ _PUBLIC = frozenset(
         "pgp.unsupported",
     }
 )
-_INSIDE = frozenset({"ok", "pgp.corrupt", "data.too_large"})
+# the outcomes whose plain text is proven
+_PROVEN = frozenset({"ok", "pgp.signature_required"})
+_INSIDE = _PROVEN | {"pgp.corrupt", "data.too_large"}
 _ANY = _PUBLIC | _INSIDE | {"pgp.wrong_key"}
 
 
@@ -87,7 +90,7 @@ class Stream:
         if variant % 4 == 0:
             # nobody without the session key may make a proven plain text
             code, plain = self._read(rest, _ANY)
-            if code == "ok" and plain not in KNOWN_PLAIN:
+            if code in _PROVEN and plain not in KNOWN_PLAIN:
                 raise Broken("a plain text was proven that nobody encrypted")
         elif variant % 4 == 1:
             body = write.seipd_body(rest, session_key=own)
@@ -101,8 +104,30 @@ class Stream:
             self._read(self._pair.pkesk6 + write.packet(packets.SEIPD, body), _INSIDE)
 
     def _read(self, message: bytes, allowed: frozenset[str]) -> tuple[str, bytes]:
-        source, keys = io.BytesIO(message), [self._pair.key, self._pair.key6]
-        return _outcome(lambda: iter(decrypt(source, keys, limits=LIMITS, engine="native")), allowed)
+        pair = self._pair
+        read = decrypt(
+            io.BytesIO(message),
+            [pair.key, pair.key6],
+            limits=LIMITS,
+            engine="native",
+            signers=pair.signers,
+            now=NOW,
+        )
+        code, plain = _outcome(lambda: iter(read), allowed)
+        self._check_signature(read, code, plain)
+        return code, plain
+
+    def _check_signature(self, read: Message, code: str, plain: bytes) -> None:
+        """Nothing is told before the integrity is proven, and nobody without a signer's key makes a good signature."""
+        if (read.signature != "") != (code in _PROVEN):
+            raise Broken(f"the signature is called {read.signature!r} although the outcome is {code}")
+        if read.signature == "good":
+            signers = {signer.fingerprint for signer in self._pair.signers}
+            if read.signer not in signers or (plain != SIGNED and canonical(plain) != SIGNED_TEXT):
+                raise Broken("a signature is good that nobody made")
+        required = read.pair == self._pair.key6.fingerprint
+        if code in _PROVEN and (code == "ok") != (not required or read.signature == "good"):
+            raise Broken(f"{code} with a signature that is {read.signature}")
 
 
 def _choice(data: bytes) -> tuple[int, bytes]:
@@ -110,17 +135,17 @@ def _choice(data: bytes) -> tuple[int, bytes]:
 
 
 def _outcome(blocks: Callable[[], Iterator[Block]], allowed: frozenset[str]) -> tuple[str, bytes]:
-    """``ok`` or the error's code, and what was handed out up to a clean end."""
-    made: list[Block] = []
+    """``ok`` or the error's code, and what was handed out if that is proven."""
+    code, made = "ok", list[Block]()
     try:
         made.extend(blocks())
     except KeystoreError as error:
-        if error.code not in allowed:
-            raise Broken(f"{error.code} is not an error of this part: {error.detail}") from error
-        return error.code, b""
+        code = error.code
+        if code not in allowed:
+            raise Broken(f"{code} is not an error of this part: {error.detail}") from error
     if sum(map(len, made)) > LIMITS.max_plain_bytes:
         raise Broken("more plain text than the limit allows")
-    return "ok", b"".join(made)
+    return code, b"".join(made) if code in _PROVEN else b""
 
 
 def _encrypted_data(message: bytes) -> Iterator[Block]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["keystore.openpgp"]):
+with atheris.instrument_imports(include=["keystore"]):
     from fuzz import rules
     from fuzz.pair import Pair, seeds
 

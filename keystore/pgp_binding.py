@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from keystore.openpgp.packets import FramingError
 from keystore.openpgp.signature import PRIMARY_KEY_BINDING, REVOKES, SUBKEY_BINDING, Signature, new_hash, read_signature
-from keystore.pgp_certificate import Certificate
+from keystore.pgp_certificate import USER_ID_PREFIX, Certificate
 from keystore.pgp_key_packet import KeyPart
 from keystore.pgp_verify import can_verify, verified
 
@@ -33,16 +33,18 @@ def genuine(certificate: Certificate, part: KeyPart, signature: Signature) -> bo
 
 
 def believed(certificate: Certificate) -> Certificate:
-    """The same with only what its primary key has said, and without the subkeys that it did not bind.
+    """The same with only what its primary key has said, and without the subkeys and user IDs that it did not bind.
 
     Revocations stay unless they are forged: who attaches one to a certificate of his own means it.
     """
-    kept = Certificate(user_ids=certificate.user_ids)
+    kept = Certificate()
     for part, signatures in zip(certificate.parts, certificate.signatures, strict=True):
         ours = [signature for signature in signatures if _is_believed(certificate, part, signature)]
         if part.is_primary or any(signature.kind == SUBKEY_BINDING for signature in ours):
             kept.parts.append(part)
             kept.signatures.append(ours)
+    named = dict.fromkeys(signature.name for signature in kept.signatures[0] if signature.name[:1] == USER_ID_PREFIX)
+    kept.user_ids = [name[5:].decode(errors="replace") for name in named]
     return kept
 
 
@@ -54,12 +56,16 @@ def _is_believed(certificate: Certificate, part: KeyPart, signature: Signature) 
 
 
 def is_forged(certificate: Certificate, part: KeyPart) -> bool:
-    """Whether a subkey has no binding that may be genuine; a primary key needs none.
+    """Whether a subkey has no binding that its primary key made; a primary key needs none.
 
-    One that we cannot verify counts for the subkey: keys whose self-signatures have SHA-1 are still in use.
+    SHA-1 is good enough here: keys that were bound with it are still in use, and whoever adds a subkey to a file cannot
+    have chosen what the key's owner signed. A primary key whose algorithm we cannot verify is believed.
     """
-    bindings = certificate.self_signatures(part)
-    return not part.is_primary and all(genuine(certificate, part, binding) is False for binding in bindings)
+    primary = certificate.primary
+    if part.is_primary or not can_verify(primary):
+        return False
+    about = primary.framed + part.framed
+    return not any(verified(primary, each, about, with_sha1=True) for each in certificate.self_signatures(part))
 
 
 def has_signed_back(certificate: Certificate, part: KeyPart) -> bool:

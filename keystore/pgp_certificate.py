@@ -34,7 +34,8 @@ RSA_BITS = range(2048, 8193)
 _SIGNATURE, _SECRET_KEY, _PUBLIC_KEY, _SECRET_SUBKEY, _USER_ID, _PUBLIC_SUBKEY, _USER_ATTRIBUTE = 2, 5, 6, 7, 13, 14, 17
 # signatures, trust, user IDs and attributes, secret subkeys (RFC 9580 §10.2)
 _BESIDE_A_SECRET_KEY = frozenset({2, 7, 12, 13, 17})
-_NAMES = {_USER_ID: b"\xb4", _USER_ATTRIBUTE: b"\xd1"}
+USER_ID_PREFIX = b"\xb4"  # the first octet of one that is framed for hashing (RFC 9580 §5.2.4)
+_NAMES = {_USER_ID: USER_ID_PREFIX, _USER_ATTRIBUTE: b"\xd1"}
 _KEYS = frozenset({_SECRET_KEY, _PUBLIC_KEY, _SECRET_SUBKEY, _PUBLIC_SUBKEY})
 _ENCRYPTS = ENCRYPT_COMMUNICATIONS | ENCRYPT_STORAGE
 _USAGE = {
@@ -83,11 +84,7 @@ class Certificate:
 
     def encrypting(self) -> list[KeyPart]:
         """The parts that may encrypt, by algorithm and by key flags; without flags the algorithm alone decides."""
-        return [
-            part
-            for part in self.parts
-            if part.opens_session_keys and (not self._flags(part) or self._flags(part) & _ENCRYPTS)
-        ]
+        return [part for part in self.parts if part.opens_session_keys and self._may(part, _ENCRYPTS)]
 
     def recipients(self) -> list[KeyPart]:
         """The parts that may encrypt and are not revoked, newest first; at the same age a subkey goes first."""
@@ -105,23 +102,20 @@ class Certificate:
         return min(times, default=None)
 
     def expires_at(self, part: KeyPart) -> datetime | None:
-        """From the newest self-signature (RFC 9580 §5.2.3.13)."""
-        ours = self.self_signatures(part)
-        if not ours or ours[-1].valid_for is None:
-            return None
-        try:
-            return part.created_at + ours[-1].valid_for
-        except OverflowError:
-            return None
+        """From the newest self-signature: when the part does, or that signature (RFC 9580 §5.2.3.13, §5.2.3.18)."""
+        newest = self.self_signatures(part)[-1:]
+        ends = [part.created_at + each.valid_for for each in newest if each.valid_for is not None]
+        ends += [each.created_at + each.expires_after for each in newest if each.expires_after is not None]
+        return min(ends, default=None)
 
     def usage(self, part: KeyPart) -> tuple[str, ...]:
         """Such as ``("certify", "sign")``."""
-        flags = self._flags(part)
+        flags = self._flags(part) or 0
         return tuple(dict.fromkeys(name for flag, name in _USAGE.items() if flag & flags))
 
     def signing(self) -> list[KeyPart]:
         """The parts that may sign by their key flags; without flags, all that can."""
-        return [part for part in self.parts if not self._flags(part) or self._flags(part) & SIGN]
+        return [part for part in self.parts if self._may(part, SIGN)]
 
     def _on(self, part: KeyPart) -> list[Signature]:
         return self.signatures[self.parts.index(part)]
@@ -135,9 +129,14 @@ class Certificate:
         direct = {DIRECT_KEY} if self.primary.version == 6 else set[int]()
         return sorted(ours, key=lambda signature: (signature.kind in direct, signature.created_at))
 
-    def _flags(self, part: KeyPart) -> int:
-        flags = [signature.key_flags for signature in self.self_signatures(part) if signature.key_flags]
-        return flags[-1] if flags else 0
+    def _may(self, part: KeyPart, purpose: int) -> bool:
+        flags = self._flags(part)
+        return flags is None or bool(flags & purpose)
+
+    def _flags(self, part: KeyPart) -> int | None:
+        """Those of the newest self-signature that has any (RFC 9580 §5.2.3.29); ``None`` when none does."""
+        flags = [signature.key_flags for signature in self.self_signatures(part) if signature.key_flags is not None]
+        return flags[-1] if flags else None
 
 
 def parse_public(data: bytes) -> Certificate:

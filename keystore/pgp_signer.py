@@ -119,6 +119,8 @@ def _check_primary(own: Certificate) -> None:
     primary = own.primary
     if not can_verify(primary):
         raise KeyRejected(f"The primary key signs with {primary.name}, which cannot be verified here. Use {_USE}.")
+    if not _is_strong(primary):
+        raise KeyRejected(f"The primary key is {primary.name}, which is not accepted. Use {_USE}.")
     if own.is_revoked(primary):
         raise KeyRejected("The signer's key is revoked. Register another one.")
     if not own.self_signatures(primary):
@@ -129,7 +131,7 @@ def _check_primary(own: Certificate) -> None:
         )
 
 
-_USE = "RSA with 2048 bits or more, Ed25519, or ECDSA"
+_USE = f"RSA with {RSA_BITS[0]} to {RSA_BITS[-1]} bits, Ed25519, or ECDSA"
 
 
 def _signing_parts(own: Certificate) -> list[KeyPart]:
@@ -140,7 +142,7 @@ def _signing_parts(own: Certificate) -> list[KeyPart]:
         return usable
     problems = [f"{part.name} cannot be used" for part in named if can_verify(part) and not _is_strong(part)]
     if any(can_verify(part) for part in named) and not problems:
-        problems = ["the signing subkey has not signed the primary key in return"]
+        problems = ["no signature of the signing subkey over its primary key could be verified"]
     raise KeyRejected(
         f"The key has nothing to sign with that can be verified here{''.join(f'; {text}' for text in problems)}. Add a "
         f"signing subkey (gpg --edit-key, addkey; {_USE}) and export the key again."

@@ -30,9 +30,12 @@ def can_verify(part: KeyPart) -> bool:
     return part.algorithm in _ALGORITHMS
 
 
-def verified(part: KeyPart, signature: Signature, data: bytes) -> bool:
-    """Whether ``part`` made this signature over ``data``; false as well for what cannot be verified here."""
-    hashing = new_hash(signature.hash_id, signature.salt)
+def verified(part: KeyPart, signature: Signature, data: bytes, *, with_sha1: bool = False) -> bool:
+    """Whether ``part`` made this signature over ``data``; false as well for what cannot be verified here.
+
+    See `new_hash` for ``with_sha1``.
+    """
+    hashing = new_hash(signature.hash_id, signature.salt, with_sha1=with_sha1)
     if hashing is None:
         return False
     hashing.update(data)

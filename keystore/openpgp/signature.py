@@ -34,7 +34,8 @@ _CRITICAL = 0x80
 _SOFT_REASONS = frozenset({1, 3})
 # RFC 9580 §5.2.3.29
 CERTIFY, SIGN, ENCRYPT_COMMUNICATIONS, ENCRYPT_STORAGE, AUTHENTICATE = 1, 2, 4, 8, 32
-# RFC 9580 §9.5: ID, name in hashlib, octets of a version 6 salt; MD5, SHA-1 and RIPEMD-160 prove nothing any more
+# RFC 9580 §9.5: ID, name in hashlib, octets of a version 6 salt; MD5, SHA-1 and RIPEMD-160 prove nothing any more, but
+# see `new_hash`
 _HASHES = {
     8: ("sha256", 16),
     9: ("sha384", 24),
@@ -43,6 +44,7 @@ _HASHES = {
     12: ("sha3_256", 16),
     14: ("sha3_512", 32),
 }
+_SHA1 = 2
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
@@ -56,7 +58,7 @@ class Signature:
     hash_id: int
     created_at: datetime  # 1970 when it does not say
     issuer: bytes  # OpenPGP key ID; empty when it does not say
-    key_flags: int
+    key_flags: int | None  # `None` when it does not say
     valid_for: timedelta | None  # of the key, from its creation
     expires_after: timedelta | None  # of the signature itself, from its creation
     understood: bool  # no critical subpacket that we do not know
@@ -89,16 +91,20 @@ class OnePass:
     is_over_signatures: bool = False  # yet one follows, so this one is over the other signature as well
 
 
-def new_hash(hash_id: int, salt: bytes) -> _Hash | None:
-    """A hash that was fed with the salt, empty for version 4; ``None`` for one that proves nothing or is unknown."""
-    if hash_id not in _HASHES:
+def new_hash(hash_id: int, salt: bytes, *, with_sha1: bool = False) -> _Hash | None:
+    """A hash that was fed with the salt, empty for version 4; ``None`` for one that proves nothing or is unknown.
+
+    ``with_sha1`` is for what an attacker cannot choose both versions of: nobody can make a second text for a given
+    SHA-1 yet, only two texts at once.
+    """
+    if hash_id not in _HASHES and not (with_sha1 and hash_id == _SHA1):
         return None
-    return hashlib.new(_HASHES[hash_id][0], salt)
+    return hashlib.new(hash_name(hash_id), salt)
 
 
 def hash_name(hash_id: int) -> str:
-    """The name that `new_hash` gave to hashlib. Raises ``KeyError``."""
-    return _HASHES[hash_id][0]
+    """The name that `new_hash` gives to hashlib. Raises ``KeyError``."""
+    return "sha1" if hash_id == _SHA1 else _HASHES[hash_id][0]
 
 
 def read_one_pass(body: bytes) -> OnePass | None:
@@ -137,7 +143,7 @@ def read_signature(body: bytes) -> Signature | None:
         hash_id=hash_id,
         created_at=_EPOCH + _seconds(fields, _CREATED),
         issuer=_issuer(fields) or _issuer(unhashed),
-        key_flags=int.from_bytes(fields.get(_KEY_FLAGS, b"")[:1]),
+        key_flags=int.from_bytes(fields[_KEY_FLAGS][:1]) if _KEY_FLAGS in fields else None,
         valid_for=_seconds(fields, _KEY_EXPIRES) or None,
         expires_after=_seconds(fields, _EXPIRES) or None,
         understood=all(not tag & _CRITICAL or tag & ~_CRITICAL in _UNDERSTOOD for tag, _ in hashed),

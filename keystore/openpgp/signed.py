@@ -151,17 +151,20 @@ class Signatures:
         if not signers:
             return Verdict("unknown_signer", issuer.hex().upper())
         if new_hash(signature.hash_id, b"") is None:
-            return Verdict("unchecked", issuer.hex().upper())
+            return Verdict("unchecked", self._name(issuer))
         verdicts = [Verdict(self._state(found, issuer, signer), signer.fingerprint) for signer in signers]
         return min(verdicts, key=lambda verdict: _PRECEDENCE.index(verdict.state))
 
     def _state(self, found: _Found, issuer: bytes, signer: Signer) -> SignatureState:
         signature = found.signature
-        hashing = self._hashes.get((signature.hash_id, signature.salt, signature.kind == TEXT))
-        if hashing is None or signature.kind not in (BINARY, TEXT) or not (found.one_pass or found.in_front):
+        if signature.kind not in (BINARY, TEXT) or not (found.one_pass or found.in_front):
             return "bad"
         if not signature.understood or not self._is_meant_for_us(signature):
             return "bad"
+        hashing = self._hashes.get((signature.hash_id, signature.salt, signature.kind == TEXT))
+        if hashing is None:
+            # nobody announced it, or too many others
+            return "unchecked" if len(self._hashes) >= MOST_SIGNATURES else "bad"
         state = signer.verdict(issuer, signature, signature.digest(hashing.finished()))
         if state == "bad" and found.one_pass is not None and found.one_pass.is_over_signatures:
             return "unchecked"

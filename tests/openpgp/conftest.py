@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from keystore.openpgp import SignaturePolicy
 from keystore.pgp_keys import PrivateKey
 from keystore.secret import Secret
 from tests.openpgp.sender import KINDS, PASSPHRASE, Gpg
@@ -32,3 +33,12 @@ def keys(gpg: Gpg) -> dict[str, PrivateKey]:
 @pytest.fixture(scope="session")
 def rsa(keys: dict[str, PrivateKey]) -> PrivateKey:
     return keys["rsa"]
+
+
+@pytest.fixture(scope="session")
+def by_policy(gpg: Gpg, rsa: PrivateKey) -> dict[SignaturePolicy, PrivateKey]:
+    """The RSA pair with each policy of signatures; ``verify`` is the usual."""
+    secret, passphrase = Secret(gpg.secret_key("rsa")), Secret(PASSPHRASE.encode())
+    policies: tuple[SignaturePolicy, ...] = ("ignore", "require")
+    others = {policy: PrivateKey.unlock("uuid-of-rsa", secret, passphrase, signatures=policy) for policy in policies}
+    return {"verify": rsa, **others}
