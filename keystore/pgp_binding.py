@@ -1,7 +1,7 @@
 """Which signatures of a certificate its own primary key has made (RFC 9580 §5.2.1, §5.2.4).
 
 Whoever carries a certificate can add packets to it: subkeys, user IDs, key flags, expiry dates. Only what the primary
-key has signed belongs to it, and a signing subkey must have signed the primary key in return (§5.2.1.9).
+key has signed belongs to it, and a signing subkey must have signed the primary key in return (RFC 9580 §5.2.1.9).
 """
 
 from __future__ import annotations

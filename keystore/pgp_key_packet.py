@@ -131,7 +131,7 @@ class KeyPart:
         point = self.fields[1]
         if self.curve and self.curve.implementation:
             return ec.EllipticCurvePublicKey.from_encoded_point(self.curve.implementation, point)
-        # RFC 9580 §11.2.1: native point format, prefix 0x40
+        # RFC 9580 §11.2.2: native point format, prefix 0x40
         if len(point) != 33 or point[0] != 0x40:
             raise ValueError("not a Curve25519 point")
         return x25519.X25519PublicKey.from_public_bytes(point[1:])
@@ -176,7 +176,7 @@ class KeyPart:
             if derived.public_key() != self.public_key():
                 raise ValueError("the secret does not fit the public key")
             return derived
-        # RFC 9580 §5.5.5.5: a number here, so the octets are the wrong way round
+        # RFC 9580 §5.5.5.6.1.1: a number here, so the octets are the wrong way round
         private = x25519.X25519PrivateKey.from_private_bytes(number.rjust(32, b"\0")[::-1])
         self._check_fits(b"\x40" + private.public_key().public_bytes_raw(), self.fields[1])
         return private

@@ -12,6 +12,15 @@ from keystore.errors import Corrupt
 from manifests.errors import TypeConflict
 from stores.errors import StoreConflict
 
+# programs of senders compare them; CONTRACT.md 5 names most
+PROMISED = {
+    Next.REJECT: {"manifest.invalid", "manifest.file_missing", "key.unknown", "key.retired", "data.header"}
+    | {"pgp.wrong_key", "pgp.no_integrity", "pgp.truncated", "pgp.corrupt", "pgp.not_encrypted"}
+    | {"pgp.armor_invalid", "pgp.password_encrypted", "pgp.unsupported", "pgp.signature_required", "data.too_large"},
+    Next.DEFER: {"pgp.engine_failed"},
+    Next.HOLD: {"key.rejected", "key.passphrase_wrong"},
+}
+
 
 def raised(error: Exception) -> Exception:
     """The error, with a way through the code."""
@@ -25,6 +34,12 @@ def raised(error: Exception) -> Exception:
 def test_every_error_has_a_code_and_a_remedy_in_words(error: type[Exception]) -> None:
     assert re.fullmatch(r"[a-z]+\.[a-z0-9_]+", str(getattr(error, "code", "")))
     assert re.fullmatch(r"[A-Z].*\.", AFTER[error].remedy, re.DOTALL)
+
+
+@pytest.mark.parametrize("outcome", PROMISED)
+def test_code_that_was_promised_keeps_its_name_and_its_outcome(outcome: Next) -> None:
+    found = {str(getattr(error, "code", "")) for error in AFTER if AFTER[error].next is outcome}
+    assert PROMISED[outcome] - found == set()
 
 
 def test_who_must_act() -> None:

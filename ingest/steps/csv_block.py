@@ -1,4 +1,4 @@
-"""CSV records out of a block of bytes (RFC 4180), vectorised for good rows; looks closer only at what is wrong.
+"""CSV records out of a block of bytes (RFC 4180 §2), vectorised for good rows; looks closer only at what is wrong.
 
 A block that polars has parsed is believed when it is exact. polars refuses a row with more fields than the header has,
 but fills one with fewer, and drops stray quotes in silence. So a block with quotes must match the grammar as a whole

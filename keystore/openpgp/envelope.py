@@ -5,7 +5,7 @@ facts (FAULTS.md, rule 4). What the packets inside hold is not known here.
 
 Grammar (RFC 9580 §10.3): one or more PKESK packets, then one encrypted-data packet, then the end of the file. Marker
 and padding packets are passed over. Everything else is refused. A PKESK packet counts only before the encrypted data
-that its version belongs to (§10.3.2.1): 3 before SEIPD version 1 and GnuPG's OCB packet, 6 before SEIPD version 2.
+that its version belongs to (RFC 9580 §10.3.2.1): 3 before SEIPD version 1 and GnuPG's OCB packet, 6 before version 2.
 """
 
 from __future__ import annotations

@@ -121,7 +121,7 @@ class EcdhKey:
 
     def _shared(self, point: bytes) -> bytes:
         if isinstance(self._private, x25519.X25519PrivateKey):
-            # RFC 9580 §11.2.1: native point format, prefix 0x40
+            # RFC 9580 §11.2.2: native point format, prefix 0x40
             if len(point) != 33 or point[0] != 0x40:
                 raise ValueError("not a Curve25519 point")
             return self._private.exchange(x25519.X25519PublicKey.from_public_bytes(point[1:]))

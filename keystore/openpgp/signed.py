@@ -1,14 +1,16 @@
 """The signatures around the one literal of a message: collected while it is read, judged when it has ended.
 
-Both orders of RFC 9580 §10.3 are read: one-pass packets in front and their signatures behind, in reverse order (§5.4),
-and signatures in front. Compressed packets may stand in between; every signature is over the contents of the literal.
-The contents are hashed only for signatures that name a registered signer, and never when the policy is to ignore them.
+Both orders of RFC 9580 §10.3 are read: one-pass packets in front and their signatures behind, in reverse order
+(RFC 9580 §5.4), and signatures in front. Compressed packets may stand in between; every signature is over the contents
+of the literal. The contents are hashed only for signatures that name a registered signer, and never when the policy is
+to ignore them.
 
 Nothing here refuses a message: what is wrong with a signature is its state. Which of several counts: a good one, then
 a bad one, an expired one, one that cannot be checked, one of an unknown signer; the earlier of two alike.
 
 A signature with MD5, SHA-1 or RIPEMD-160 is "unchecked", not "bad": old programs make them and nothing shows that it
-is forged, but it proves nothing either. The same holds for one that is over another signature and the data (§5.4).
+is forged, but it proves nothing either. The same holds for one that is over another signature and the data
+(RFC 9580 §5.4).
 """
 
 from __future__ import annotations

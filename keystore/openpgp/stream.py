@@ -41,8 +41,8 @@ def literal_data(data: Feed, inside: Inside) -> Iterator[Block]:
     """The contents of the one literal packet in decrypted ``data``, to the end of ``data``.
 
     Signatures are collected, not judged (RFC 9580 §10.3); marker, padding and unknown non-critical packets are passed
-    over (§4.3). Raises `FramingError` for anything else: no literal, two of them, too deep compression, data that does
-    not inflate.
+    over (RFC 9580 §4.3). Raises `FramingError` for anything else: no literal, two of them, too deep compression, data
+    that does not inflate.
     """
     inside.facts.compression = "none"
     for block in _one_message(data, inside, depth=0):
