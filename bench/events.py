@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +49,9 @@ def write_events(path: Path, rows: int) -> None:
 def encrypted_events(rows: int) -> Encrypted:
     """The file of this size, encrypted by gpg with its defaults, armored (RSA 3072); reused when it is there."""
     folder = DATA / f"events-{rows}"
-    gpg_home = Path(tempfile.gettempdir()) / "sealdrop-bench-gpg"  # short: gpg-agent's socket lies in it
+    # short, since gpg-agent's socket lies in it; each checkout has its own pair
+    checkout = hashlib.sha256(bytes(DATA)).hexdigest()[:8]
+    gpg_home = Path(tempfile.gettempdir()) / f"sealdrop-bench-gpg-{checkout}"
     found = Encrypted(folder / "events.csv", folder / "events.csv.asc", DATA / "private.asc", gpg_home)
     folder.mkdir(parents=True, exist_ok=True)
     asyncio.run(_make(found, rows))

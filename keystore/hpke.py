@@ -24,7 +24,7 @@ class Kem(StrEnum):
     """How the key of a message reaches its recipient."""
 
     X25519 = "x25519"  # DHKEM(X25519, HKDF-SHA256), 0x0020 (RFC 9180 §7.1)
-    X_WING = "x-wing"  # X25519 and ML-KEM-768, 0x647a (draft-connolly-cfrg-xwing-kem, draft-ietf-hpke-pq)
+    X_WING = "x-wing"  # X25519 and ML-KEM-768, 0x647a (the drafts xwing-kem and hpke-pq of the CFRG and the IETF)
 
 
 PRIVATE_BYTES = 32  # of both: a scalar, or the seed of X-Wing
@@ -73,7 +73,7 @@ class HpkePrivateKey:
             x25519 = X25519PrivateKey.from_private_bytes(raw.expose())
             self._key, public = x25519, b""
         else:
-            # draft-connolly-cfrg-xwing-kem §5.2: the seed of ML-KEM, then the scalar
+            # the draft of X-Wing: the seed of ML-KEM, then the scalar
             expanded = hashlib.shake_256(raw.expose()).digest(96)
             mlkem = MLKEM768PrivateKey.from_seed_bytes(expanded[:64])
             x25519 = X25519PrivateKey.from_private_bytes(expanded[64:])
@@ -111,6 +111,6 @@ def _x_wing(raw: bytes) -> MLKEM768X25519PublicKey:
     try:
         mlkem = MLKEM768PublicKey.from_public_bytes(raw[:_MLKEM_BYTES])
     except (ValueError, UnsupportedAlgorithm) as error:
-        # FIPS 203 §7.2; or the crypto library was built without ML-KEM
+        # the check of FIPS 203 on an encapsulation key; or the crypto library was built without ML-KEM
         raise KeysetRejected("The ML-KEM part of the public key is invalid.", detail=type(error).__name__) from None
     return MLKEM768X25519PublicKey(mlkem, _x25519(raw[_MLKEM_BYTES:]))

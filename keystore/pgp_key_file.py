@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 
 from keystore.errors import KeyRejected
-from keystore.openpgp.packets import Feed, FramingError, body, read_header
+from keystore.openpgp.packets import MARKER, NON_CRITICAL, PADDING, Feed, FramingError, body, read_header
 
 MAX_KEY_BYTES = 64 * 1024
 _ARMORED = re.compile(
@@ -23,9 +23,12 @@ def key_packets(data: bytes, *, wanted: str = "private") -> list[tuple[int, byte
     ``wanted`` is the kind of key, ``private`` or ``public``, that the error texts ask for. Raises `KeyRejected`.
     """
     try:
-        return list(_each_packet(Feed(iter((_binary(data, wanted),)))))
+        found = list(_each_packet(Feed(iter((_binary(data, wanted),)))))
     except FramingError as error:
         raise KeyRejected("The key file is damaged. Export the key again.", detail=str(error)) from None
+    if not found:
+        raise KeyRejected("The key file holds no key. Export the key again.")
+    return found
 
 
 def framed(tag: int, content: bytes) -> bytes:
@@ -57,4 +60,7 @@ def _binary(data: bytes, wanted: str) -> bytes:
 def _each_packet(feed: Feed) -> Iterator[tuple[int, bytes]]:
     while not feed.at_end():
         header = read_header(feed)
-        yield header.tag, b"".join(body(feed, header))
+        content = b"".join(body(feed, header))
+        # RFC 9580 §5.8, §5.14, §4.3
+        if header.tag not in (MARKER, PADDING) and header.tag < NON_CRITICAL:
+            yield header.tag, content

@@ -231,6 +231,17 @@ def test_keys_that_are_refused_by_name() -> None:
             inspect_private(data, Secret(key_writer.PASSPHRASE), now=NOW)
 
 
+def test_packets_that_say_nothing_of_the_key_are_passed_over() -> None:
+    """FAULTS P25: markers, padding and unknown non-critical packets; a critical one is refused."""
+    key = key_writer.secret_key(6, key_writer.X25519)
+    extra = packet(10, b"PGP") + packet(21, bytes(30)) + packet(60, b"new")
+    facts = inspect_private(key, None, now=NOW)
+    assert inspect_private(extra + key + extra, None, now=NOW) == facts
+    for data in (extra, key + packet(39, b"new")):
+        with pytest.raises(KeyRejected):
+            inspect_private(data, None, now=NOW)
+
+
 @pytest.mark.parametrize("cipher", ["AES128", "CAST5", "TripleDES", "Camellia256"])
 def test_older_locks_still_open(cipher: str) -> None:
     """What other programs and old GnuPG lock keys with."""

@@ -3,8 +3,9 @@
 It is read before any key is touched, the same for both engines, and its errors are precise because they are public
 facts (FAULTS.md, rule 4). What the packets inside hold is not known here.
 
-Grammar (RFC 9580 §10.3): one or more PKESK packets, then one encrypted-data packet, then the end of the file. Marker
-and padding packets are passed over. Everything else is refused. A PKESK packet counts only before the encrypted data
+Grammar (RFC 9580 §10.3): one or more PKESK packets, then one encrypted-data packet, then the end of the file. Marker,
+padding packets are passed over, and unknown non-critical ones behind the first packet and before the data. Everything
+else is refused. A PKESK packet counts only before the encrypted data
 that its version belongs to (RFC 9580 §10.3.2.1): 3 before SEIPD version 1 and GnuPG's OCB packet, 6 before version 2.
 """
 
@@ -98,7 +99,9 @@ def _read(feed: Feed, limits: Limits) -> Envelope:
     versions: set[int] = set()
     passed_over = 0
     header = _first_header(feed)
-    while header.tag == packets.PKESK or header.tag in _PASSED_OVER:
+    if header.tag >= packets.NON_CRITICAL:  # text begins like this more often than a message does
+        raise NotEncrypted("The file is not encrypted: it does not begin like an OpenPGP message.")
+    while header.tag == packets.PKESK or _is_passed_over(header):
         pkesk = _read_pkesk(_small_body(feed, header)) if header.tag == packets.PKESK else None
         if isinstance(pkesk, Pkesk):
             pkesks.append(pkesk)
@@ -133,6 +136,10 @@ def _first_header(feed: Feed) -> Header:
         raise
     except FramingError as error:
         raise NotEncrypted("The file is not encrypted: it is not an OpenPGP message.", detail=str(error)) from None
+
+
+def _is_passed_over(header: Header) -> bool:
+    return header.tag in _PASSED_OVER or header.tag >= packets.NON_CRITICAL
 
 
 def _small_body(feed: Feed, header: Header) -> bytes:

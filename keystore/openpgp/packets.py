@@ -16,6 +16,7 @@ Block = bytes | memoryview
 PKESK, SIGNATURE, SKESK, ONE_PASS = 1, 2, 3, 4
 COMPRESSED, SED, MARKER, LITERAL = 8, 9, 10, 11
 SEIPD, OCB, PADDING = 18, 20, 21
+NON_CRITICAL = 40  # and up: an unknown packet of these types is passed over (RFC 9580 §4.3)
 KEY_MATERIAL = frozenset({5, 6, 7, 12, 13, 14, 17})
 _STREAMED = frozenset({COMPRESSED, SED, LITERAL, SEIPD, OCB})
 

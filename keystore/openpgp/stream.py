@@ -56,8 +56,7 @@ def _one_message(data: Feed, inside: Inside, *, depth: int) -> Iterator[Block]:
     while not data.at_end():
         header = packets.read_header(data)
         blocks = packets.body(data, header)
-        # RFC 9580 §4.3: types 40 to 63 are not critical
-        if header.tag in _PASSED_OVER or header.tag >= 40:
+        if header.tag in _PASSED_OVER or header.tag >= packets.NON_CRITICAL:
             passed_over += 1
             if passed_over > _PASSED_OVER_CAP:
                 raise FramingError("too many packets around the literal")
