@@ -7,7 +7,8 @@ defaults (RSA 3072), armored and binary. Printed for each form: seconds and MB/s
 unlocked key, its peak resident memory in a process of its own, gpg's seconds, and gpg's time divided by ours: medians
 of runs that alternate, so that both meet the same machine. gpg starts and unlocks each time and a worker does so once:
 ``ratio_without_start`` takes off gpg's time what it needs for a tiny message, ``ratio_whole_process`` puts start,
-imports and unlocking on both sides.
+imports and unlocking on both sides, ``ratio_lowest_pair`` is the worst of the pairs. Memory is the highest of the runs:
+``start_rss_mib`` before the first block, ``peak_rss_mib`` while decrypting, ``unlock_peak_rss_mib`` while unlocking.
 
 Then the parts alone on the same data, and the time of a small message. 1 MB = 10^6 bytes, 1 MiB = 2^20.
 """
@@ -52,8 +53,19 @@ def main() -> None:
     given = arguments.parse_args()
     file = encrypted_events(given.rows)
     tiny = encrypted_events(SMALL_ROWS)
+    try:
+        figures = _figures(given, file, tiny)
+    finally:
+        subprocess.run(["gpgconf", "--homedir", file.gpg_home, "--kill", "all"], check=True)
+    if given.json:
+        print(json.dumps(figures, indent=2))
+    else:
+        _print(figures)
+
+
+def _figures(given: argparse.Namespace, file: Encrypted, tiny: Encrypted) -> dict[str, Any]:
     gpg_start_s = median(_gpg_seconds(tiny, tiny.cipher) for _ in range(given.runs + 1))
-    figures = {
+    return {
         "rows": given.rows,
         "bytes_plain": file.plain.stat().st_size,
         "gpg_start_s": round(gpg_start_s, 3),
@@ -62,10 +74,6 @@ def main() -> None:
         "parts": _parts(file),
         "small": _small(tiny),
     }
-    if given.json:
-        print(json.dumps(figures, indent=2))
-    else:
-        _print(figures)
 
 
 def _print(figures: dict[str, Any], prefix: str = "") -> None:

@@ -63,7 +63,8 @@ async def _make(wanted: Encrypted, rows: int) -> None:
     try:
         if not wanted.private_key.exists() or not (wanted.gpg_home / "pubring.kbx").exists():
             wanted.private_key.write_bytes(await gpg.make_pair(USER_ID, PASSPHRASE))
-            wanted.cipher.unlink(missing_ok=True)
+            for cipher in DATA.glob("*/*.asc"):  # of every size
+                cipher.unlink()
         if not wanted.plain.exists():
             write_events(wanted.plain, rows)
             wanted.cipher.unlink(missing_ok=True)

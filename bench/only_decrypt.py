@@ -9,6 +9,7 @@ decrypting needs, so the peaks are its own.
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import time
@@ -21,7 +22,11 @@ from keystore.secret import Secret
 
 def main() -> None:
     """Decrypt, throw the plain text away, print the figures."""
-    message, private_key = map(Path, sys.argv[1:3])
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("message", type=Path)
+    arguments.add_argument("private_key", type=Path)
+    given = arguments.parse_args()
+    message, private_key = given.message, given.private_key
     begin = time.perf_counter()
     key = PrivateKey.unlock("bench", Secret(private_key.read_bytes()), Secret(sys.stdin.buffer.read()))
     unlocked = time.perf_counter()
