@@ -50,10 +50,12 @@ def signed_back(key: Key, sub: Key, *, by: Key | None = None, **options: Unpack[
     return signature_body(by or sub, key.framed + sub.framed, **(Options(kind=0x19, made=KEY_MADE) | options))
 
 
-def revocation(key: Key, sub: Key | None = None, *, reason: int = COMPROMISED, **options: Unpack[Options]) -> bytes:
-    """Of the primary key, or of the subkey that stands in front of it."""
+def revocation(
+    key: Key, sub: Key | None = None, *, by: Key | None = None, reason: int = COMPROMISED, **options: Unpack[Options]
+) -> bytes:
+    """Of the primary key, or of the subkey that stands in front of it; by the primary key or ``by`` another."""
     about, kind = (key.framed, 0x20) if sub is None else (key.framed + sub.framed, 0x28)
-    return _made(key, about, kind, subpacket(29, bytes([reason])), options)
+    return _made(by or key, about, kind, subpacket(29, bytes([reason])), options)
 
 
 def certificate(key: Key, *more: bytes) -> bytes:

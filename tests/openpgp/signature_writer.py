@@ -177,6 +177,7 @@ class Options(TypedDict, total=False):
     extra: bytes  # more hashed subpackets
     unhashed: bytes  # subpackets
     named: bool  # whether it names its issuer; it does
+    claimed: Key  # whom it names as its issuer, if not who made it
     salted: int  # seed of a version 6 salt
 
 
@@ -186,7 +187,7 @@ def signature_body(by: Key, document: bytes, **options: Unpack[Options]) -> byte
     made, unhashed = options.get("made", SIGNED), options.get("unhashed", b"")
     width = 2 if by.version == 4 else 4
     hashed = b"" if made is None else seconds(2, made)
-    hashed += (issuer(by) if options.get("named", True) else b"") + options.get("extra", b"")
+    hashed += (issuer(options.get("claimed", by)) if options.get("named", True) else b"") + options.get("extra", b"")
     head = bytes([by.version, kind, by.algorithm, hash_id]) + len(hashed).to_bytes(width) + hashed
     salt_octets = salt(hash_id, options.get("salted", 1)) if by.version == 6 else b""
     digesting = hashes.Hash(_HASHES[hash_id])

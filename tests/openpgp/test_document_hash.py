@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keystore.openpgp.document_hash import DocumentHash
@@ -32,6 +32,7 @@ def digest(blocks: list[Block], *, is_text: bool) -> bytes:
     return whole
 
 
+@settings(deadline=None)
 @given(_BLOCKS)
 def test_line_ends_count_as_crlf_wherever_the_blocks_end(blocks: list[bytes]) -> None:
     """FAULTS P21."""
@@ -41,6 +42,7 @@ def test_line_ends_count_as_crlf_wherever_the_blocks_end(blocks: list[bytes]) ->
     assert digest([b"".join(blocks)], is_text=True) == expected
 
 
+@settings(deadline=None)
 @given(_BLOCKS)
 def test_a_binary_document_is_hashed_as_it_is(blocks: list[bytes]) -> None:
     """FAULTS P21."""
