@@ -81,8 +81,8 @@ def damaged(gpg: Gpg, session: Session, *, full: bool) -> Iterator[Case]:
     for kind in KINDS:
         inner = gpg.run("--local-user", f"={kind}", "--compress-level", "0", "--sign", stdin=plain_text(400))
         start = inner.index(plain_text(400))
-        value = len(inner) - 40
-        for at in (*range(start, start + 400, 40 if full else 133), *range(value, len(inner), 3 if full else 13)):
+        value = len(inner) - 24  # behind the length of its last number
+        for at in (*range(start, start + 400, 40 if full else 133), *range(value, len(inner), 3 if full else 9)):
             changed = inner[:at] + bytes([inner[at] ^ 1]) + inner[at + 1 :]
             yield Case(f"gpg {kind} changed at {at}", "cv", crafted(session, changed), "bad")
         other = inner[:start] + plain_text(800)[400:] + inner[start + 400 :]
