@@ -147,7 +147,7 @@ class KeyPart:
             self._check_fits(native.public_key().public_bytes_raw(), self.fields[0])
             return MontgomeryKey(native)
         reader = Reader(secret)
-        numbers = [reader.mpi() for _ in range(4 if self.algorithm in RSA_ALGORITHMS else 1)]
+        numbers = [reader.mpi(self.version) for _ in range(4 if self.algorithm in RSA_ALGORITHMS else 1)]
         self._check_fits(reader.rest(), b"")
         if self.algorithm in RSA_ALGORITHMS:
             return RsaKey(self._rsa(*(int.from_bytes(number) for number in numbers)))
@@ -206,7 +206,7 @@ def read_part(body: bytes, *, is_primary: bool, is_secret: bool) -> KeyPart:
             raise UnknownAlgorithm(f"public-key algorithm {algorithm}")
         fields: tuple[bytes, ...] = (reader.take(length),)
     else:
-        fields = tuple(_field(reader, kind, algorithm) for kind in _PUBLIC[algorithm])
+        fields = tuple(_field(reader, kind, version, algorithm) for kind in _PUBLIC[algorithm])
     if length is not None and reader.at - begin != length:
         raise FramingError("the public part of the key has another length than it says")
     public, secret = body[: reader.at], reader.rest()
@@ -215,9 +215,9 @@ def read_part(body: bytes, *, is_primary: bool, is_secret: bool) -> KeyPart:
     return KeyPart(is_primary, version, created_at, algorithm, fields, public, secret)
 
 
-def _field(reader: Reader, kind: str, algorithm: int) -> bytes:
+def _field(reader: Reader, kind: str, version: int, algorithm: int) -> bytes:
     if kind == "m":
-        return reader.mpi()
+        return reader.mpi(version)
     if kind == "n":
         return reader.take(_NATIVE_BYTES[algorithm])
     field = reader.take(reader.number(1))

@@ -69,25 +69,26 @@ def _rsa(part: KeyPart, value: bytes, digest: bytes, prehashed: Prehashed) -> No
     if not isinstance(public, rsa.RSAPublicKey):
         raise TypeError("not an RSA key")
     # RFC 9580 §5.2.3.1: a number, so leading zeros are missing
-    padded = Reader(value).mpi().rjust((public.key_size + 7) // 8, b"\0")
+    padded = Reader(value).mpi(part.version).rjust((public.key_size + 7) // 8, b"\0")
     public.verify(padded, digest, padding.PKCS1v15(), prehashed)
 
 
 def _dsa(part: KeyPart, value: bytes, digest: bytes, prehashed: Prehashed) -> None:
     p, q, g, y = (int.from_bytes(field) for field in part.fields)
-    dsa.DSAPublicNumbers(y, dsa.DSAParameterNumbers(p, q, g)).public_key().verify(_dss(value), digest, prehashed)
+    dsa.DSAPublicNumbers(y, dsa.DSAParameterNumbers(p, q, g)).public_key().verify(_dss(part, value), digest, prehashed)
 
 
 def _ecdsa(part: KeyPart, value: bytes, digest: bytes, prehashed: Prehashed) -> None:
     public = part.public_key()
     if not isinstance(public, ec.EllipticCurvePublicKey):
         raise TypeError("not an ECDSA key")
-    public.verify(_dss(value), digest, ec.ECDSA(prehashed))
+    public.verify(_dss(part, value), digest, ec.ECDSA(prehashed))
 
 
-def _dss(value: bytes) -> bytes:
+def _dss(part: KeyPart, value: bytes) -> bytes:
     reader = Reader(value)
-    return encode_dss_signature(int.from_bytes(reader.mpi()), int.from_bytes(reader.mpi()))
+    r, s = (int.from_bytes(reader.mpi(part.version)) for _ in range(2))
+    return encode_dss_signature(r, s)
 
 
 def _eddsa_legacy(part: KeyPart, value: bytes, digest: bytes, _prehashed: Prehashed) -> None:
@@ -96,7 +97,7 @@ def _eddsa_legacy(part: KeyPart, value: bytes, digest: bytes, _prehashed: Prehas
     if len(point) != 33 or point[0] != 0x40:
         raise ValueError("not an Ed25519 point")
     reader = Reader(value)
-    halves = reader.mpi().rjust(32, b"\0") + reader.mpi().rjust(32, b"\0")
+    halves = b"".join(reader.mpi(part.version).rjust(32, b"\0") for _ in range(2))
     ed25519.Ed25519PublicKey.from_public_bytes(point[1:]).verify(halves, digest)
 
 

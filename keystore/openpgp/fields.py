@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from keystore.openpgp.packets import EndedEarly
+from keystore.openpgp.packets import EndedEarly, FramingError
 
 
 class Reader:
-    """Fields of a packet, one after the other. All of them raise `EndedEarly` at its end."""
+    """Fields of a packet, one after the other. All of them raise `EndedEarly`, a `FramingError`, at its end."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -24,9 +24,17 @@ class Reader:
         """An unsigned number, big endian."""
         return int.from_bytes(self.take(octets))
 
-    def mpi(self) -> bytes:
-        """A multiprecision integer (RFC 9580 §3.2)."""
-        return self.take((self.number(2) + 7) // 8)
+    def mpi(self, version: int) -> bytes:
+        """A multiprecision integer of a key or signature of this version (RFC 9580 §3.2).
+
+        Raises `FramingError` when its length in bits is wrong, which version 6 alone forbids: older programs were less
+        exact.
+        """
+        bits = self.number(2)
+        octets = self.take((bits + 7) // 8)
+        if version == 6 and int.from_bytes(octets).bit_length() != bits:
+            raise FramingError("a number has another length than it says")
+        return octets
 
     def rest(self) -> bytes:
         """All that is left."""

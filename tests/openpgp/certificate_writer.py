@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Unpack
 
 from tests.openpgp.packet_writer import packet
-from tests.openpgp.signature_writer import KEY_MADE, Key, Options, signature_body, subpacket
+from tests.openpgp.signature_writer import KEY_MADE, Key, Options, seconds, signature_body, subpacket
 
 CERTIFY, SIGN, ENCRYPT, AUTHENTICATE = 1, 2, 0x0C, 0x20
 USER_ID = b"Acme <a@example.com>"
@@ -15,6 +15,11 @@ COMPROMISED, RETIRED = 2, 3
 def flags(value: int) -> bytes:
     """RFC 9580 §5.2.3.29."""
     return subpacket(27, bytes([value]))
+
+
+def seconds_valid(value: int) -> bytes:
+    """How long the key is valid from its creation (RFC 9580 §5.2.3.13)."""
+    return seconds(9, value)
 
 
 def primary(key: Key) -> bytes:
@@ -45,10 +50,12 @@ def signed_back(key: Key, sub: Key, *, by: Key | None = None, **options: Unpack[
     return signature_body(by or sub, key.framed + sub.framed, **(Options(kind=0x19, made=KEY_MADE) | options))
 
 
-def revocation(key: Key, sub: Key | None = None, *, reason: int = COMPROMISED, **options: Unpack[Options]) -> bytes:
-    """Of the primary key, or of the subkey that stands in front of it."""
+def revocation(
+    key: Key, sub: Key | None = None, *, by: Key | None = None, reason: int = COMPROMISED, **options: Unpack[Options]
+) -> bytes:
+    """Of the primary key, or of the subkey that stands in front of it; by the primary key or ``by`` another."""
     about, kind = (key.framed, 0x20) if sub is None else (key.framed + sub.framed, 0x28)
-    return _made(key, about, kind, subpacket(29, bytes([reason])), options)
+    return _made(by or key, about, kind, subpacket(29, bytes([reason])), options)
 
 
 def certificate(key: Key, *more: bytes) -> bytes:

@@ -27,10 +27,16 @@ def plain_text(
     return b"".join(decrypt(io.BytesIO(data), keys, limits=limits, engine=engine, signers=signers))
 
 
-def verdict(data: bytes, *keys: PrivateKey, engine: EngineName = "native", limits: Limits = DEFAULT) -> str:
+def verdict(
+    data: bytes,
+    *keys: PrivateKey,
+    engine: EngineName = "native",
+    limits: Limits = DEFAULT,
+    signers: Sequence[Signer] = (),
+) -> str:
     """``ok``, or the error's code."""
     try:
-        plain_text(data, *keys, engine=engine, limits=limits)
+        plain_text(data, *keys, engine=engine, limits=limits, signers=signers)
     except KeystoreError as error:
         return error.code
     return "ok"

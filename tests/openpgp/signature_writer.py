@@ -38,10 +38,11 @@ _HASHES: dict[int, hashes.HashAlgorithm] = {
 }
 # RFC 9580 §9.5
 _SALTS = {SHA256: 16, SHA384: 24, SHA512: 32, SHA224: 16, SHA3_256: 16, SHA3_512: 32}
-_CURVES: dict[str, tuple[bytes, ec.EllipticCurve]] = {
-    "P-256": (bytes.fromhex("2a8648ce3d030107"), ec.SECP256R1()),
-    "P-384": (bytes.fromhex("2b81040022"), ec.SECP384R1()),
-    "P-521": (bytes.fromhex("2b81040023"), ec.SECP521R1()),
+# for GnuPG, a digest is as long as the numbers of the curve
+_CURVES: dict[str, tuple[bytes, ec.EllipticCurve, int]] = {
+    "P-256": (bytes.fromhex("2a8648ce3d030107"), ec.SECP256R1(), SHA256),
+    "P-384": (bytes.fromhex("2b81040022"), ec.SECP384R1(), SHA384),
+    "P-521": (bytes.fromhex("2b81040023"), ec.SECP521R1(), SHA512),
 }
 
 
@@ -53,6 +54,7 @@ class Key:
     algorithm: int
     public: bytes  # body of its packet
     sign: Callable[[bytes, hashes.HashAlgorithm], bytes]
+    usual_hash: int = SHA256
 
     @property
     def framed(self) -> bytes:
@@ -73,10 +75,6 @@ class Key:
     def name(self) -> str:
         return self.fingerprint.hex().upper()
 
-    @property
-    def usual_hash(self) -> int:
-        return SHA512 if self.algorithm == ED448 else SHA256
-
 
 @cache
 def key(kind: str, version: int = 4, seed: int = 1, *, bits: int = 2048) -> Key:
@@ -92,7 +90,9 @@ def key(kind: str, version: int = 4, seed: int = 1, *, bits: int = 2048) -> Key:
     if kind == "Ed448":
         private448 = ed448.Ed448PrivateKey.from_private_bytes(chance.randbytes(57))
         public = private448.public_key().public_bytes_raw()
-        return Key(version, ED448, public_body(version, ED448, public), lambda digest, _: private448.sign(digest))
+        return Key(
+            version, ED448, public_body(version, ED448, public), lambda digest, _: private448.sign(digest), SHA512
+        )
     private = ed25519.Ed25519PrivateKey.from_private_bytes(chance.randbytes(32))
     point = private.public_key().public_bytes_raw()
     if version == 6:
@@ -130,7 +130,7 @@ def _primes(chance: random.Random, bits: int) -> Iterator[int]:
 
 
 def _ecdsa(version: int, chance: random.Random, curve: str) -> Key:
-    oid, implementation = _CURVES[curve]
+    oid, implementation, usual_hash = _CURVES[curve]
     private = ec.derive_private_key(chance.getrandbits(250) + 1, implementation)
     point = private.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
 
@@ -139,7 +139,7 @@ def _ecdsa(version: int, chance: random.Random, curve: str) -> Key:
         numbers = decode_dss_signature(private.sign(digest, ec.ECDSA(Prehashed(kind))))
         return b"".join(mpi(number.to_bytes(width)) for number in numbers)
 
-    return Key(version, ECDSA, public_body(version, ECDSA, bytes([len(oid)]) + oid + mpi(point)), sign)
+    return Key(version, ECDSA, public_body(version, ECDSA, bytes([len(oid)]) + oid + mpi(point)), sign, usual_hash)
 
 
 def mpi(octets: bytes) -> bytes:
@@ -177,6 +177,7 @@ class Options(TypedDict, total=False):
     extra: bytes  # more hashed subpackets
     unhashed: bytes  # subpackets
     named: bool  # whether it names its issuer; it does
+    claimed: Key  # whom it names as its issuer, if not who made it
     salted: int  # seed of a version 6 salt
 
 
@@ -186,7 +187,12 @@ def signature_body(by: Key, document: bytes, **options: Unpack[Options]) -> byte
     made, unhashed = options.get("made", SIGNED), options.get("unhashed", b"")
     width = 2 if by.version == 4 else 4
     hashed = b"" if made is None else seconds(2, made)
-    hashed += (issuer(by) if options.get("named", True) else b"") + options.get("extra", b"")
+    if options.get("named", True):
+        named = options.get("claimed", by)
+        hashed += issuer(named)
+        # GnuPG 2.2 looks for this one
+        unhashed += subpacket(16, named.key_id) if by.version == 4 else b""
+    hashed += options.get("extra", b"")
     head = bytes([by.version, kind, by.algorithm, hash_id]) + len(hashed).to_bytes(width) + hashed
     salt_octets = salt(hash_id, options.get("salted", 1)) if by.version == 6 else b""
     digesting = hashes.Hash(_HASHES[hash_id])

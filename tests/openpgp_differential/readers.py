@@ -36,6 +36,14 @@ class Readers:
         """What each makes of a message to the pair of this kind, in the order of `NAMES`."""
         return self._native(kind, message), self._by_gpg(message), self._by_sequoia(kind, message)
 
+    def key(self, kind: str) -> PrivateKey:
+        """The pair of this kind, as we hold it."""
+        return self._keys[kind]
+
+    def decryptor(self, kind: str) -> pysequoia.PyDecryptor:
+        """A new one each time: one that met a cut message cannot be used again."""
+        return self.tsks[kind].decryptor(None if kind == "v6" else PASSPHRASE)
+
     def _native(self, kind: str, message: bytes) -> bytes | None:
         try:
             return b"".join(decrypt(io.BytesIO(message), [self._keys[kind]], engine="native"))
@@ -55,10 +63,8 @@ class Readers:
         return done.stdout if done.returncode == 0 and b"] GOODMDC" in done.stderr else None
 
     def _by_sequoia(self, kind: str, message: bytes) -> bytes | None:
-        # a decryptor of its own: one that met a cut message cannot be used again
-        decryptor = self.tsks[kind].decryptor(None if kind == "v6" else PASSPHRASE)
         try:
-            return pysequoia.decrypt(bytes=message, decryptor=decryptor).bytes
+            return pysequoia.decrypt(bytes=message, decryptor=self.decryptor(kind)).bytes
         except BaseException as error:
             # Exception itself for all that Sequoia refuses, but a panic in Rust for messages cut near their start
             if isinstance(error, Exception) or type(error).__name__ == "PanicException":

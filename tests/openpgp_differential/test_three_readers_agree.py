@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -55,22 +54,6 @@ DISAGREEMENTS = (
     Disagreement(r"\w+ a wrong CRC24", "native sequoia", "P11: RFC 9580 §6.1 forbids to refuse it"),
     Disagreement(r"\w+ no CRC24, length 0 modulo 3", "native sequoia", "P11: gpg needs it where nothing is padded"),
 )
-
-
-@pytest.fixture(scope="module")
-def gpg() -> Iterator[Gpg]:
-    sender = Gpg()
-    # without AEAD, which gpg 2.3 and later would ask for, so that Sequoia reads what gpg sends
-    (sender.home / "gpg.conf").write_text("default-preference-list S9 S8 S7 H10 H9 H8 Z2 Z3 Z1\n")
-    for kind, (primary, subkey) in KINDS.items():
-        sender.make_key(kind, primary, subkey)
-    yield sender
-    sender.close()
-
-
-@pytest.fixture(scope="module")
-def readers(gpg: Gpg) -> Readers:
-    return Readers(gpg)
 
 
 @pytest.fixture(scope="module")
