@@ -36,7 +36,7 @@ differential: $(VENV)/.installed-dev system-programs
 
 # Each rule of fuzz/rules.py for SECONDS under atheris, two at a time, then for a tenth of it under hypothesis.
 SECONDS ?= 1800
-FUZZED := armor envelope stream
+FUZZED := armor envelope stream certificate
 .PHONY: $(FUZZED:%=fuzz-%)
 fuzz: $(VENV)/.installed-fuzz
 	$(MAKE) --jobs=2 --keep-going --output-sync $(FUZZED:%=fuzz-%)

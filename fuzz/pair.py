@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pysequoia
 
+from keystore.armored import armored
 from keystore.pgp_keys import PrivateKey
 from keystore.pgp_signer import Signer
 from keystore.secret import Secret
@@ -22,6 +23,7 @@ KNOWN_PLAIN = frozenset({_PLAIN, _TEXT, b""})
 # what a registered signer has signed: as it is, and as text, whose line ends do not count (RFC 9580 §5.2.1.2)
 SIGNED, SIGNED_TEXT = _PLAIN, signature_writer.canonical(_TEXT)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+_PUBLIC_KEY = "PGP PUBLIC KEY BLOCK"
 _SIGNERS = [signature_writer.key(*kind) for kind in (("Ed25519", 4), ("Ed25519", 6), ("P-256", 4), ("RSA", 4))]
 
 
@@ -67,6 +69,7 @@ def seeds(pair: Pair) -> dict[str, list[bytes]]:
     tails = [b"QUI=\n-----END PGP MESSAGE-----\n", b"\n=AAAA\n-----END PGP MESSAGE-----\n", b"QQ==\n=AAAA\n-----END"]
     return {
         "armor": [b"\x05" + text for text in texts] + [b"\x85" + tail for tail in tails],
+        "certificate": [text for data in certificates() for text in (data, armored(_PUBLIC_KEY, data, with_crc=True))],
         "envelope": [bytes([size]) + message for size in (0, 30) for message in messages],
         "stream": [
             *(b"\x00" + message for message in messages),
@@ -89,6 +92,30 @@ def _inner() -> list[bytes]:
         write.old_packet(8, b"\x03" + bz2.compress(literal)),
         write.compressed(write.compressed(parts)),
         literal + literal,
+    ]
+
+
+def certificates() -> list[bytes]:
+    """Of the signers, and with all that a certificate may hold: subkeys, user IDs, revocations, forgeries."""
+    first, second, third, fourth = _SIGNERS
+    sub, sub6 = signature_writer.key("P-256", seed=2), signature_writer.key("P-384", 6)
+    ends = certificate_writer.flags(certificate_writer.CERTIFY) + certificate_writer.seconds_valid(1 << 28)
+    return [
+        *(certificate_writer.certificate(key) for key in _SIGNERS),
+        certificate_writer.certificate(first, certificate_writer.subkey(first, sub)),
+        certificate_writer.primary(second)
+        + certificate_writer.direct(second, extra=ends)
+        + certificate_writer.user_id(second, b"second")
+        + certificate_writer.subkey(second, sub6),
+        certificate_writer.certificate(
+            third,
+            certificate_writer.user_id(third, b"later", made=signature_writer.SIGNED),
+            certificate_writer.user_id(third, b"forged", by=first, claimed=third),
+            certificate_writer.subkey(third, first),
+            certificate_writer.revocation(third, first, reason=certificate_writer.RETIRED),
+            certificate_writer.subkey(third, sub, by=first, claimed=third),
+        ),
+        certificate_writer.certificate(fourth, write.packet(17, b"\x05photo"), write.packet(12, b"\x06")),
     ]
 
 

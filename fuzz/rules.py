@@ -1,7 +1,8 @@
 """What holds for every input, whoever makes it; `Broken` or any other error but the documented ones is a finding.
 
 Three rooms, from the outside in: the armor, the packets in front of the encrypted data, the whole stream with a key
-that opens it. The first octet of an input chooses the variant, so that a fuzzer finds all of them by itself.
+that opens it. And the certificates of signers. The first octet of an input chooses the variant, so that a fuzzer finds
+all of them by itself; a certificate has none.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator
 
-from fuzz.pair import KNOWN_PLAIN, NOW, SIGNED, SIGNED_TEXT, Pair
-from keystore.errors import KeystoreError
+from fuzz.pair import KNOWN_PLAIN, NOW, SIGNED, SIGNED_TEXT, Pair, certificates
+from keystore.errors import KeyRejected, KeystoreError
 from keystore.openpgp import Limits, Message, decrypt, packets
 from keystore.openpgp.armor import BLOCK_BYTES, packet_bytes
 from keystore.openpgp.envelope import read_envelope
 from keystore.openpgp.limits import Meter
 from keystore.openpgp.packets import Block, Feed, FramingError
+from keystore.pgp_signer import Signer
 from tests.openpgp import packet_writer as write
 from tests.openpgp.signature_writer import canonical
 
@@ -128,6 +130,31 @@ class Stream:
         required = read.pair == self._pair.key6.fingerprint
         if code in _PROVEN and (code == "ok") != (not required or read.signature == "good"):
             raise Broken(f"{code} with a signature that is {read.signature}")
+
+
+class Certificates:
+    """A signer is read, or refused with a reason; nobody but its owner adds anything to a certificate."""
+
+    def __init__(self) -> None:
+        known = [Signer.stored(each) for each in certificates()]
+        self._keys = {signer.fingerprint: set[bytes]() for signer in known}
+        self._user_ids = {signer.fingerprint: set[str]() for signer in known}
+        for signer in known:
+            self._keys[signer.fingerprint] |= signer.keys.keys()
+            self._user_ids[signer.fingerprint] |= set(signer.user_ids)
+
+    def __call__(self, data: bytes) -> None:
+        """Read the input as a certificate."""
+        try:
+            signer = Signer.stored(data)
+        except KeyRejected:
+            return
+        if not signer.keys.keys() <= self._keys.get(signer.fingerprint, set()):
+            raise Broken("a key signs for a certificate that its owner has not bound")
+        if not self._user_ids[signer.fingerprint].issuperset(signer.user_ids):
+            raise Broken("a user ID is shown that nobody signed")
+        if Signer.stored(signer.certificate) != signer:
+            raise Broken("what is stored of a certificate is not what was read")
 
 
 def _choice(data: bytes) -> tuple[int, bytes]:

@@ -1,6 +1,6 @@
 """Fuzzing guided by coverage, for a bounded time; needs the optional dependencies of the group ``fuzz``.
 
-    python -m fuzz.with_atheris {armor,envelope,stream} --seconds 1800
+    python -m fuzz.with_atheris {armor,envelope,stream,certificate} --seconds 1800
 
 Inputs, findings and the throw-away pair are kept below the system's folder for temporary files, so that the next run
 goes on where this one ended. Ends with an error at the first finding, and prints executions and peak memory.
@@ -25,7 +25,7 @@ FOLDER = Path(tempfile.gettempdir()) / "sealdrop-fuzz"
 def main() -> None:
     """Fuzz one rule."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("rule", choices=["armor", "envelope", "stream"])
+    arguments.add_argument("rule", choices=["armor", "envelope", "stream", "certificate"])
     arguments.add_argument("--seconds", type=int, default=60)
     arguments.add_argument("--input", type=Path, help="run this input only, once")
     given = arguments.parse_args()
@@ -40,6 +40,7 @@ def main() -> None:
         "armor": rules.armor,
         "envelope": rules.envelope,
         "stream": rules.Stream(pair),
+        "certificate": rules.Certificates(),
     }
     options = {
         "max_total_time": given.seconds,

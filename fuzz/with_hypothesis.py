@@ -1,6 +1,6 @@
 """The same rules under hypothesis, which damages good inputs in the ways that transports and programs do.
 
-    python -m fuzz.with_hypothesis {armor,envelope,stream} --seconds 1800
+    python -m fuzz.with_hypothesis {armor,envelope,stream,certificate} --seconds 1800
 
 Needs nothing but the development dependencies. Ends with an error and the smallest input found at the first finding,
 and prints executions and peak memory.
@@ -52,12 +52,18 @@ def _joined(first: bytes, second: bytes, end: float, start: float) -> bytes:
 def main() -> None:
     """Run one rule until the time is up."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("rule", choices=["armor", "envelope", "stream"])
+    arguments.add_argument("rule", choices=["armor", "envelope", "stream", "certificate"])
     arguments.add_argument("--seconds", type=float, default=60)
     chosen = arguments.parse_args()
     with tempfile.TemporaryDirectory(prefix="sealdrop-fuzz-") as folder:
         pair = Pair(Path(folder))
-    rule: rules.Rule = {"armor": rules.armor, "envelope": rules.envelope}.get(chosen.rule) or rules.Stream(pair)
+    wanted: dict[str, rules.Rule] = {
+        "armor": rules.armor,
+        "envelope": rules.envelope,
+        "stream": rules.Stream(pair),
+        "certificate": rules.Certificates(),
+    }
+    rule = wanted[chosen.rule]
     start, executions, batch = time.monotonic(), 0, 0
 
     def checked(data: bytes) -> None:

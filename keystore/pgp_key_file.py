@@ -11,9 +11,10 @@ from keystore.errors import KeyRejected
 from keystore.openpgp.packets import MARKER, NON_CRITICAL, PADDING, Feed, FramingError, body, read_header
 
 MAX_KEY_BYTES = 64 * 1024
+# possessive where it can be: a file of blanks would otherwise take minutes
 _ARMORED = re.compile(
-    rb"-----BEGIN PGP (PUBLIC|PRIVATE) KEY BLOCK-----[ \t]*\r?\n(?:[^\r\n:]+:[^\r\n]*\r?\n)*[ \t]*\r?\n"
-    rb"([A-Za-z0-9+/\s]+={0,2}\s*?)(?:\n=[A-Za-z0-9+/]{4}\s*)?-----END PGP \1 KEY BLOCK-----"
+    rb"-----BEGIN PGP (PUBLIC|PRIVATE) KEY BLOCK-----[ \t]*+\r?\n(?:[^\r\n:]++:[^\r\n]*+\r?\n)*+[ \t]*+\r?\n"
+    rb"([A-Za-z0-9+/\s]++(?:={1,2}\s*+)?)(?:(?<=\n)=[A-Za-z0-9+/]{4}\s*+)?-----END PGP \1 KEY BLOCK-----"
 )
 
 

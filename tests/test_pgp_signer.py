@@ -87,6 +87,7 @@ def test_files_that_are_not_one_certificate(gpg: Gpg) -> None:
         "damaged": both[:300],
         "not an OpenPGP key. Export it with: gpg --armor --export": armor(literal(b"x")),
         "version 3": packet(6, b"\x03" + bytes(50)),
+        "is not an OpenPGP key": one[:100] + b"\n" * 60_000 + b"!",
     }
     for reason, data in vectors.items():
         assert reason in refused(data)

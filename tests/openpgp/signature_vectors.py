@@ -98,6 +98,9 @@ BAD = {
     "of tomorrow": signed(OURS, PLAIN, made=int(NOW.timestamp()) + 86_400),
     "that is no document's": signed(OURS, PLAIN, kind=0x10),
     "that certifies": signed(OURS, OURS.framed, contents=PLAIN, kind=0x1F),
+    "that certifies, announced as a document's": one_pass(OURS)
+    + write.literal(OURS.framed)
+    + signature(OURS, OURS.framed, kind=0x1F),
     "with a critical subpacket of no known type": signed(OURS, PLAIN, extra=subpacket(101 | CRITICAL, b"?")),
     "with a critical notation": signed(OURS, PLAIN, extra=subpacket(20 | CRITICAL, bytes(9))),
     "for somebody else": signed(OURS, PLAIN, extra=subpacket(35, b"\x04" + STRANGER.fingerprint)),

@@ -88,6 +88,7 @@ def test_in_front_behind_and_in_layers() -> None:
     bad = signature(OURS, PLAIN[1:])
     assert state_of(front + behind) == ("good", OURS.name)
     assert state_of(bad + behind) == ("good", RSA.name)
+    assert state_of(one_pass(RSA) + bad + LITERAL + signature(RSA, PLAIN)) == ("good", RSA.name)
     assert state_of(front + write.compressed(behind)) == ("good", OURS.name)
     assert state_of(one_pass(OURS) + write.compressed(bad + behind) + signature(OURS, PLAIN)) == ("good", RSA.name)
     assert state_of(one_pass(OURS) + write.compressed(LITERAL + signature(OURS, PLAIN))) == ("good", OURS.name)
@@ -106,6 +107,13 @@ def test_one_of_the_announced_is_missing() -> None:
         "bad",
         OURS.name,
     )
+
+
+def test_one_that_nobody_announced_does_not_count() -> None:
+    """FAULTS P21: although another's one-pass packet has had the contents hashed for it."""
+    announced = one_pass(OURS) + LITERAL
+    assert state_of(announced + signature(OURS, PLAIN[1:]) + signature(OURS, PLAIN)) == ("bad", OURS.name)
+    assert state_of(announced + signature(OURS, PLAIN) + signature(OURS, PLAIN[1:])) == ("good", OURS.name)
 
 
 def test_a_signature_over_signatures_is_not_checked() -> None:

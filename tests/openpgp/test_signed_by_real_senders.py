@@ -15,7 +15,7 @@ from keystore.pgp_signer import Signer
 from keystore.secret import Secret
 from tests.openpgp import packet_writer as write
 from tests.openpgp.conftest import PLAIN
-from tests.openpgp.reading import Judged, judged, plain_text
+from tests.openpgp.reading import Judged, judged, plain_text, verdict
 from tests.openpgp.sender import KINDS, Gpg
 
 engines = pytest.mark.parametrize("engine", ["native", "gnupg"])
@@ -96,6 +96,27 @@ def test_the_three_policies(
             judged(unsigned, key, list(signers.values()), engine=engine),
         ]
         assert found == expected[policy]
+
+
+@engines
+def test_the_policy_is_that_of_the_pair_that_opens_the_message(
+    gpg: Gpg, by_policy: dict[SignaturePolicy, PrivateKey], keys: dict[str, PrivateKey], engine: EngineName
+) -> None:
+    """FAULTS P18, P21: named or hidden."""
+    ours = [by_policy["require"], keys["cv"]]
+    for options in ([], ["--throw-keyids"]):
+        assert verdict(gpg.encrypt("cv", PLAIN, *options), *ours, engine=engine) == "ok"
+        assert verdict(gpg.encrypt("rsa", PLAIN, *options), *ours, engine=engine) == "pgp.signature_required"
+
+
+def test_a_signature_in_what_gpg_alone_can_decrypt(
+    gpg: Gpg, signers: dict[str, Signer], by_policy: dict[SignaturePolicy, PrivateKey]
+) -> None:
+    """FAULTS P21, P23."""
+    data = gpg.encrypt("rsa", PLAIN, *signing("nist"), "--cipher-algo", "CAMELLIA256")
+    good = Judged("ok", "good", signers["nist"].fingerprint)
+    assert judged(data, by_policy["require"], [signers["nist"]], engine="auto") == good
+    assert judged(data, by_policy["require"], [signers["cv"]], engine="auto").code == "pgp.signature_required"
 
 
 @pytest.mark.parametrize("name", HASHES)

@@ -1,4 +1,4 @@
-"""Messages of a real gpg, read by the native engine."""
+"""Messages of a real gpg, read by the native engine; their recipients by both."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import io
 
 import pytest
 
-from keystore.openpgp import decrypt
+from keystore.openpgp import EngineName, decrypt
 from keystore.pgp_keys import PrivateKey, encrypt_to
 from keystore.secret import Secret
+from tests.openpgp import packet_writer as write
 from tests.openpgp.conftest import PLAIN
-from tests.openpgp.reading import plain_text
+from tests.openpgp.reading import plain_text, verdict
 from tests.openpgp.sender import KINDS, PASSPHRASE, Gpg
+
+engines = pytest.mark.parametrize("engine", ["native", "gnupg"])
 
 
 @pytest.mark.parametrize("armored", [True, False], ids=["armored", "binary"])
@@ -73,11 +76,46 @@ def test_a_hidden_recipient_is_found_among_our_keys(gpg: Gpg, keys: dict[str, Pr
         assert message.recipients == ("0" * 16,)
 
 
-def test_our_key_may_be_the_second_recipient(gpg: Gpg, keys: dict[str, PrivateKey]) -> None:
-    """FAULTS P18."""
-    data = gpg.encrypt("rsa", PLAIN, "--recipient", "=cv")
-    for kind in ("rsa", "cv"):
-        assert plain_text(data, keys[kind]) == PLAIN
+@engines
+def test_our_key_may_be_any_of_the_recipients(gpg: Gpg, keys: dict[str, PrivateKey], engine: EngineName) -> None:
+    """FAULTS P18: named or hidden, wherever it stands, and whichever of our keys are tried."""
+    for others in ([], ["--throw-keyids"]):
+        data = gpg.encrypt("rsa", PLAIN, "--recipient", "=cv", "--recipient", "=nist", *others)
+        for kind, key in keys.items():
+            message = decrypt(io.BytesIO(data), [key], engine=engine)
+            assert b"".join(message) == PLAIN
+            assert (message.key_id, message.pair, len(message.recipients)) == (f"uuid-of-{kind}", key.fingerprint, 3)
+        for order in (list(keys.values()), list(keys.values())[::-1]):
+            assert plain_text(data, *order, engine=engine) == PLAIN
+
+
+@engines
+def test_a_primary_key_or_any_subkey_is_the_recipient(gpg: Gpg, engine: EngineName) -> None:
+    """FAULTS P18: a pair whose primary key encrypts, with two subkeys that do so as well."""
+    user_id = f"all three {engine}"
+    gpg.run("--quick-gen-key", user_id, "rsa2048", "sign,encr", "never")
+    fingerprint = gpg.fingerprint(user_id)
+    for algorithm in ("cv25519", "rsa2048"):
+        gpg.run("--quick-add-key", fingerprint, algorithm, "encr")
+    key = PrivateKey.unlock("uuid", Secret(gpg.secret_key(user_id)), Secret(PASSPHRASE.encode()))
+    assert len(key.decryption_keys) == 3
+    for key_id in key.decryption_keys:
+        data = gpg.run("--recipient", f"{key_id.hex()}!", "--encrypt", stdin=PLAIN)
+        message = decrypt(io.BytesIO(data), [key], engine=engine)
+        assert b"".join(message) == PLAIN
+        assert (message.recipients, message.pair) == ((key_id.hex().upper(),), fingerprint)
+
+
+@engines
+def test_half_an_id_is_nobodys(keys: dict[str, PrivateKey], engine: EngineName) -> None:
+    """FAULTS P18: two keys may have the same short ID; what counts are all 8 octets."""
+    rsa = keys["rsa"]
+    (key_id,) = rsa.decryption_keys
+    encrypted = write.packet(18, write.seipd_body(write.literal(PLAIN)))
+    for other in (b"\x01" + key_id[1:], key_id[4:] + key_id[4:], bytes(4) + key_id[4:]):
+        assert verdict(write.foreign_pkesk(other) + encrypted, rsa, engine=engine) == "pgp.wrong_key"
+        beside = write.foreign_pkesk(other) + write.pkesk(rsa) + encrypted
+        assert plain_text(beside, rsa, engine=engine) == PLAIN
 
 
 def test_blocks_are_bounded_and_close_ends_the_iteration(gpg: Gpg, rsa: PrivateKey) -> None:
