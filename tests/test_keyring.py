@@ -35,7 +35,7 @@ def made(app: App) -> PgpKey:
 
 
 def keyring(app: App, keep_s: float = 60) -> Keyring:
-    return Keyring(app.pgp_keys, app.open_vault(), keep_s=keep_s)
+    return Keyring(app.pgp_keys, app.open_vault, keep_s=keep_s)
 
 
 def change(app: App, key_id: str, **values: Any) -> None:

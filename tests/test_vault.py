@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keystore.errors import MasterKeyMissing, MasterKeyWrong, RecordTampered
-from keystore.master_key import load_master_key, make_master_key
+from keystore.master_key import find_master_key, make_master_key, read_master_key
 from keystore.secret import Secret
 from keystore.vault import RecordId, Vault
 
