@@ -2,11 +2,11 @@
 
     python -m tests.support.killed
 
-Reads a line of JSON for each run, `{"arguments": [...], "kill_at": 3}`, and answers with one: how many steps were begun,
-and the exit code, which is -9 for a process that was killed. A step is whatever changes something: a file that is
-opened for writing, linked, renamed or removed, a statement that writes to the ledger, a commit. A process is forked for
-each run, so that Python and the libraries are loaded once; none of those loaded here starts threads. A run that is to be
-killed gives each secret a transaction of its own.
+Reads a line of JSON for each run, `{"arguments": [...], "kill_at": 3}`, and answers with one: how many steps were
+begun, and the exit code, which is -9 for a process that was killed. A step is whatever changes something: a file that
+is opened for writing, linked, renamed or removed, a statement that writes to the ledger, a commit. A process is forked
+for each run, so that Python and the libraries are loaded once; none of those loaded here starts threads. A run that is
+to be killed gives each secret a transaction of its own.
 """
 
 from __future__ import annotations
