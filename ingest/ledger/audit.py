@@ -103,7 +103,7 @@ def start_key(database: Database, vault: Vault, *, at: datetime) -> None:
         key = new_key()
         sealed = vault.seal(key, AUDIT_KEY.record_id())
         connection.execute(update(audit_tip).values(next_key=key, keyed_from=tip.line + 1, sealed_first_key=sealed))
-        record(connection, at=at, actor="sealdrop", action="audit.key", subject=f"line {tip.line + 1}")
+        record(connection, at=at, actor="sealdrop", action="audit.key", subject=vault.master_key_id)
 
 
 def _is_keyed(database: Database) -> bool:

@@ -68,8 +68,10 @@ class MasterKeys:
             if key_id in named:
                 return
             connection.execute(insert(master_keys).values(id=key_id, sealed=vault.seal(_CONSTANT, _CHECK), since=at))
-            action, outcome = ("vault.rotate", "begun") if named else ("vault.init", "done")
-            audit.record(connection, at=at, actor=actor, action=action, subject=vault.master_key_id, outcome=outcome)
+            if named:
+                audit.record(
+                    connection, at=at, actor=actor, action="vault.rotate", subject=vault.master_key_id, outcome="begun"
+                )
 
     def counts(self) -> dict[str, int]:
         """How many secrets are sealed under each key; named keys first, oldest first, also those with none."""

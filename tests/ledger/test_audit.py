@@ -39,6 +39,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
         database.migrate()
         MasterKeys(database).begin(VAULT, at=NOW, actor="test")
         Accounts(database).add("acme", now=NOW, actor="test")
+        add(database, "subject 2")
         start_key(database, VAULT, at=NOW)
         for number in range(4, LINES + 1):
             add(database, f"subject {number}")
