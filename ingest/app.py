@@ -6,11 +6,13 @@ answer at once.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ingest.clock import Now, utc_now
+from ingest.ledger import audit
 from ingest.ledger.accounts import Accounts
 from ingest.ledger.database import Database
 from ingest.ledger.imports import Imports
@@ -60,6 +62,10 @@ class App:
         vault = self.held_keys.vault([key.id for key in named])
         self.master_keys.verify(vault, named)
         return vault
+
+    def refusals(self, action: str, account: str, *, actor: str) -> AbstractContextManager[None]:
+        """Record in the audit that the deed of the block was refused to the account, when one of our errors says so."""
+        return audit.refusals(self.database, now=self.now, actor=actor, action=action, subject=account, account=account)
 
     @cached_property
     def keyring(self) -> Keyring:

@@ -1,6 +1,6 @@
 """Rotation of the master key, beside a running service: every sealed secret is wrapped under a new master key.
 
-Safe to interrupt at any point, and to run again until it is done (FAULTS.md K3; docs/adr/0009):
+Safe to interrupt at any point, and to run again until it is done (FAULTS.md K3; docs/adr/0011):
 
     1. the new key lies durably in ``master.key.next``
     2. the ledger names it: from here on it seals, and both keys open

@@ -1,12 +1,12 @@
-"""The chain of the audit: each line is bound to the one before it, and to a key that nobody has any more.
+"""The chain of the audit: each line is bound to the one before it, and to a key that only the vault still knows.
 
     hash(n)  SHA-256 over hash(n - 1) and the line's parts; anyone can compute it
     MAC(n)   HMAC-SHA-256 over hash(n) under key(n)
     key(n+1) SHA-256 over a label and key(n); then key(n) is overwritten
 
-Whoever takes over the ledger finds the key of the next line only: he can neither write an earlier line anew nor cut the
+Who gets hold of the ledger finds the key of the next line only: he can neither write an earlier line anew nor cut the
 end off, since the key that would belong there is gone. The first key is sealed in the vault and verifies everything
-(forward security: Schneier and Kelsey, «Secure Audit Logs to Support Computer Forensics», 1999; docs/adr/0010).
+(forward security: Schneier and Kelsey, «Secure Audit Logs to Support Computer Forensics», 1999; docs/adr/0012).
 This format is for ever: lines are verified as they were written.
 """
 

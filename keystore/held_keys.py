@@ -1,7 +1,7 @@
 """The master keys that this process holds: found once, and looked for again when the ledger names another.
 
 So a service that runs while its master key is rotated goes on without a pause: it finds the next key when it first
-meets it (docs/adr/0009). What was held once is held until the process ends: a record may have been read from the ledger
+meets it (docs/adr/0011). What was held once is held until the process ends: a record may have been read from the ledger
 just before a rotation was over.
 """
 

@@ -3,7 +3,7 @@
 Sources, in this order (FAULTS.md K2): the systemd credential ``master-key``, a file that only its owner can read,
 and, only when the settings allow it, the environment. It is never made anew when one is missing or wrong: that would
 turn a mistake into a loss. During a rotation the next key lies in a file beside the first one, ``master.key.next``
-(docs/adr/0009).
+(docs/adr/0011).
 """
 
 from __future__ import annotations

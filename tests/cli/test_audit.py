@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from tests.cli.conftest import Desk
+from tests.cli.conftest import EVENTS, Desk
 
 LISTED = {"line", "at", "actor", "action", "account", "subject", "outcome", "hash"}
 
@@ -85,3 +85,42 @@ def test_chain_is_verified_without_the_master_key(desk: Desk) -> None:
 @pytest.mark.parametrize("noted", ["x", "3", "3:abc", "x:" + "0" * 64])
 def test_noted_line_that_is_none_is_refused(desk: Desk, noted: str) -> None:
     assert noted in desk.fails("audit", "verify", "--noted", noted)
+
+
+@pytest.mark.parametrize(
+    ("words", "action", "outcome"),
+    [
+        (("key", "import", "acme", "{garbage}"), "key.add", "refused: key.rejected"),
+        (
+            ("key", "import", "acme", "{private}", "--passphrase-file", "{garbage}"),
+            "key.add",
+            "refused: key.passphrase_wrong",
+        ),
+        (
+            ("key", "import", "acme", "{private}", "--passphrase-file", "{passphrase}"),
+            "key.add",
+            "refused: already_there",
+        ),
+        (("signer", "add", "acme", "{garbage}"), "signer.add", "refused: key.rejected"),
+    ],
+)
+def test_refused_key_is_recorded(desk: Desk, words: tuple[str, ...], action: str, outcome: str) -> None:
+    key_id = desk.account_with_pair()
+    files = {
+        "garbage": desk.write("canary-garbage", "canary"),
+        "private": desk.folder / "keys" / f"{key_id}.private.asc",
+        "passphrase": desk.folder / "keys" / f"{key_id}.passphrase",
+    }
+    desk.fails(*(word.format(**files) for word in words))
+    lines = desk.json("audit", "list", "--account", "acme")
+    assert (lines[0]["action"], lines[0]["subject"], lines[0]["outcome"]) == (action, "acme", outcome)
+    assert "canary" not in str(lines)
+    assert desk.json("audit", "verify")["ok"]
+
+
+def test_use_of_a_pair_is_recorded(desk: Desk) -> None:
+    key_id = desk.account_with_pair()
+    desk.encrypted("events.csv.asc", EVENTS, key_id)
+    desk.json("import", "run", "acme", desk.event_manifest("events.manifest", key_id))
+    used = [line for line in desk.json("audit", "list", "--account", "acme") if line["action"] == "key.use"]
+    assert [(line["subject"], line["outcome"]) for line in used] == [(key_id, "done")]
