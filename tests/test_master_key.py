@@ -210,3 +210,37 @@ def test_no_key_prints(tmp_path: Path) -> None:
     for thing in (key, held, vault):
         assert key.secret.expose().hex() not in repr(thing)
         assert repr(key.secret.expose())[2:-1] not in repr(thing)
+
+
+def test_each_step_with_a_key_file_is_durable_before_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FAULTS K3, W10: synced for real, and written down in their order."""
+    steps: list[tuple[str, str]] = []
+    sync, link, replace = os.fsync, os.link, os.replace
+
+    def synced(descriptor: int) -> None:
+        sync(descriptor)
+        steps.append(("synced", Path(f"/proc/self/fd/{descriptor}").readlink().name))
+
+    def linked(source: Path, target: Path) -> None:
+        link(source, target)
+        steps.append(("linked", target.name))
+
+    def replaced(source: Path, target: Path) -> None:
+        replace(source, target)
+        steps.append(("replaced", target.name))
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "link", linked)
+    monkeypatch.setattr(os, "replace", replaced)
+    path = tmp_path / "master.key"
+    old = made(path)
+    assert steps == [("synced", "master.key.part"), ("linked", "master.key"), ("synced", tmp_path.name)]
+    new = made(next_key_file(path))
+    steps.clear()
+    put_next_in_place(path, old_id=old.id, new_id=new.id)
+    assert steps == [
+        ("linked", f"master.key.old-{old.id}"),
+        ("synced", tmp_path.name),
+        ("replaced", "master.key"),
+        ("synced", tmp_path.name),
+    ]
