@@ -6,23 +6,25 @@ answer at once.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ingest.clock import Now, utc_now
+from ingest.ledger import audit
 from ingest.ledger.accounts import Accounts
 from ingest.ledger.database import Database
 from ingest.ledger.imports import Imports
+from ingest.ledger.master_keys import MasterKeys
 from ingest.ledger.outbox import Outbox
 from ingest.ledger.pgp_keys import PgpKeys
 from ingest.ledger.queue import Queue
 from ingest.ledger.signers import Signers
-from ingest.ledger.vault_check import verify_vault
 from ingest.settings import Settings
 from ingest.spool import Spool
 from keystore.errors import MasterKeyMissing
-from keystore.master_key import load_master_key
+from keystore.held_keys import HeldKeys
 from keystore.vault import Vault
 
 if TYPE_CHECKING:
@@ -45,28 +47,32 @@ class App:
         self.queue = Queue(self.database, lease=timedelta(seconds=settings.worker.lease_s))
         self.outbox = Outbox(self.database)
         self.spool = Spool(settings.spool_dir)
-        self._vault: Vault | None = None
+        self.master_keys = MasterKeys(self.database)
+        self.held_keys = HeldKeys(settings.vault.master_key_file, allow_environment=settings.vault.allow_environment)
 
     def open_vault(self) -> Vault:
-        """The vault under the installation's master key.
+        """The vault under the master key that the ledger was sealed under last; open it anew rather than keep it.
 
         Raises `MasterKeyMissing`, or `MasterKeyWrong` when the ledger was sealed under another one; never makes a new
         key.
         """
-        if self._vault is None:
-            source = self.settings.vault
-            vault = Vault(load_master_key(source.master_key_file, allow_environment=source.allow_environment))
-            if not verify_vault(self.database, vault):
-                raise MasterKeyMissing("The ledger was never initialised: run `sealdrop init`.")
-            self._vault = vault
-        return self._vault
+        named = self.master_keys.all()
+        if not named:
+            raise MasterKeyMissing("The ledger was never initialised: run `sealdrop init`.")
+        vault = self.held_keys.vault([key.id for key in named])
+        self.master_keys.verify(vault, named)
+        return vault
+
+    def refusals(self, action: str, account: str, *, actor: str) -> AbstractContextManager[None]:
+        """Record in the audit that the deed of the block was refused to the account, when one of our errors says so."""
+        return audit.refusals(self.database, now=self.now, actor=actor, action=action, subject=account, account=account)
 
     @cached_property
     def keyring(self) -> Keyring:
         """The unlocked pairs of this process."""
         from ingest.keyring import Keyring
 
-        return Keyring(self.pgp_keys, self.open_vault(), keep_s=self.settings.openpgp.key_cache_s)
+        return Keyring(self.pgp_keys, self.open_vault, keep_s=self.settings.openpgp.key_cache_s)
 
     @cached_property
     def lake(self) -> Lake:

@@ -18,7 +18,7 @@ from pathlib import Path
 from ingest.app import App
 from ingest.door.errors import DoorError
 from ingest.door.host_key import describe_host_key
-from keystore.errors import KeystoreError
+from ingest.vault_state import vault_state
 
 _ENOUGH_DISK_BYTES = 5_000_000_000
 _RELAY_TIMEOUT_S = 10.0
@@ -99,12 +99,13 @@ def _one_file_system(app: App) -> Finding:
 
 
 def _vault(app: App) -> Iterator[Finding]:
-    try:
-        app.open_vault()
-    except KeystoreError as error:
-        yield Finding("master key", Verdict.FAIL, error.public)
+    state = vault_state(app)
+    if state.problem is not None:
+        yield Finding("master key", Verdict.FAIL, state.problem)
+    elif state.to_do is not None:
+        yield Finding("master key", Verdict.WARN, state.to_do)
     else:
-        yield Finding("master key", Verdict.OK, "opens what the ledger holds")
+        yield Finding("master key", Verdict.OK, f"opens what the ledger holds; it comes from {state.source}")
 
 
 def _host_key(app: App) -> Iterator[Finding]:

@@ -32,11 +32,12 @@ def import_pair(
     Raises `KeyRejected` or `KeyPassphraseWrong` when it would not open files, `AlreadyThere`, `LimitReached`, and
     what the vault raises.
     """
-    facts = inspect_private(private_key, passphrase, now=app.now())
-    key_id = str(uuid.uuid4())
-    transferable = Secret(private_key)
-    public_key = PrivateKey.unlock(key_id, transferable, passphrase).public_armored()
-    return _store(app, account, key_id, transferable, passphrase, public_key, facts, signatures, actor)
+    with app.refusals("key.add", account, actor=actor):
+        facts = inspect_private(private_key, passphrase, now=app.now())
+        key_id = str(uuid.uuid4())
+        transferable = Secret(private_key)
+        public_key = PrivateKey.unlock(key_id, transferable, passphrase).public_armored()
+        return _store(app, account, key_id, transferable, passphrase, public_key, facts, signatures, actor)
 
 
 def make_pair(
@@ -55,18 +56,19 @@ def make_pair(
     """
     key_id = str(uuid.uuid4())
     pair = generate_pair(kind, f"{account} (Sealdrop {key_id})", now=app.now())
-    return _store(
-        app,
-        account,
-        key_id,
-        pair.private_armored,
-        pair.passphrase,
-        pair.public_armored,
-        pair.facts,
-        signatures,
-        actor,
-        before_commit=lambda: hand_out(key_id, pair),
-    )
+    with app.refusals("key.add", account, actor=actor):
+        return _store(
+            app,
+            account,
+            key_id,
+            pair.private_armored,
+            pair.passphrase,
+            pair.public_armored,
+            pair.facts,
+            signatures,
+            actor,
+            before_commit=lambda: hand_out(key_id, pair),
+        )
 
 
 def register_signer(app: App, account: str, certificate: bytes, *, actor: str) -> tuple[RegisteredSigner, bool]:
@@ -74,17 +76,18 @@ def register_signer(app: App, account: str, certificate: bytes, *, actor: str) -
 
     Raises `KeyRejected` when no signature of this key could ever be good, and `LimitReached`.
     """
-    read = Signer.read(certificate, app.now())
-    signer = RegisteredSigner(
-        account=account,
-        fingerprint=read.fingerprint,
-        algorithm=read.algorithm,
-        user_ids=read.user_ids,
-        created_at=app.now(),
-        expires_at=read.expires_at,
-        certificate=read.certificate,
-    )
-    return signer, app.signers.add(signer, actor=actor)
+    with app.refusals("signer.add", account, actor=actor):
+        read = Signer.read(certificate, app.now())
+        signer = RegisteredSigner(
+            account=account,
+            fingerprint=read.fingerprint,
+            algorithm=read.algorithm,
+            user_ids=read.user_ids,
+            created_at=app.now(),
+            expires_at=read.expires_at,
+            certificate=read.certificate,
+        )
+        return signer, app.signers.add(signer, actor=actor)
 
 
 def _store(

@@ -55,6 +55,12 @@ class LedgerUnavailable(IngestError):
     code = "ledger.unavailable"
 
 
+class LedgerConflict(IngestError):
+    """What was to be written refers to something that another process has removed meanwhile; another try may work."""
+
+    code = "ledger.conflict"
+
+
 class Interrupted(BaseException):
     """This worker is being stopped: let go of everything. Not an error, so no handler of errors catches it."""
 
@@ -66,6 +72,16 @@ class LeaseLost(Exception):
 class LimitReached(Exception):
     """An account has as many keys of a kind as it may have; the text says the limit and the remedy."""
 
+    code: ClassVar[str] = "limit_reached"
+
 
 class AlreadyThere(Exception):
     """What was to be added is there already; the text names it."""
+
+    code: ClassVar[str] = "already_there"
+
+
+class RotationRefused(Exception):
+    """The master key cannot be rotated as asked; nothing was changed, and the text says what to do."""
+
+    code: ClassVar[str] = "rotation_refused"

@@ -6,15 +6,11 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from sqlalchemy import select
-
 from ingest.app import App
 from ingest.door.host_key import make_host_key
-from ingest.ledger.database import Database
-from ingest.ledger.tables import vault_check
-from ingest.ledger.vault_check import verify_vault, write_vault_check
+from ingest.ledger import audit
 from ingest.settings import Settings, SettingsInvalid, load_settings
-from keystore.master_key import load_master_key, make_master_key
+from keystore.master_key import clear_up, make_master_key
 from keystore.vault import Vault
 
 _SETTINGS = """\
@@ -78,21 +74,23 @@ def prepare(settings: Settings) -> None:
     app = App(settings)
     try:
         app.database.migrate()
-        if not settings.vault.master_key_file.exists() and not _is_sealed(app.database):
-            make_master_key(settings.vault.master_key_file)
+        if not app.master_keys.all():
+            _seal_ledger(app)
+        vault = app.open_vault()
+        clear_up(settings.vault.master_key_file)
+        audit.start_key(app.database, vault, at=app.now())
         if not settings.door.host_key_file.exists():
             make_host_key(settings.door.host_key_file)
-        key = load_master_key(settings.vault.master_key_file, allow_environment=settings.vault.allow_environment)
-        vault = Vault(key)
-        write_vault_check(app.database, vault)
-        verify_vault(app.database, vault)
         app.spool.prepare()
         settings.lake_dir.mkdir(mode=0o700, exist_ok=True)
     finally:
         app.close()
 
 
-def _is_sealed(database: Database) -> bool:
-    """Whether the ledger was sealed under a master key already."""
-    with database.read() as connection:
-        return connection.execute(select(vault_check.c.id)).first() is not None
+def _seal_ledger(app: App) -> None:
+    """Put a new ledger under the master key that is there, or under a new one when no source has any."""
+    if app.held_keys.first() is None:
+        make_master_key(app.settings.vault.master_key_file)
+    key = app.held_keys.first()
+    if key is not None:
+        app.master_keys.begin(Vault(key.secret), at=app.now(), actor="sealdrop")

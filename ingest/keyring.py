@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
 
 from ingest.ledger.pgp_keys import PgpKeys, SealedPair
+from ingest.ledger.sealed import PGP_PASSPHRASE, PGP_PRIVATE_KEY
 from keystore.errors import KeyRetired, KeyUnknown
 from keystore.pgp_keys import PrivateKey
 from keystore.secret import Secret
 from keystore.vault import RecordId, Vault
 
-RECORD_VERSION = 1
-
 
 def private_key_record(account: str, key_id: str) -> RecordId:
     """The identity under which a pair's private key is sealed."""
-    return RecordId(account, key_id, "pgp.private_key", RECORD_VERSION)
+    return PGP_PRIVATE_KEY.record_id(account, key_id)
 
 
 def passphrase_record(account: str, key_id: str) -> RecordId:
     """The identity under which a pair's passphrase is sealed."""
-    return RecordId(account, key_id, "pgp.passphrase", RECORD_VERSION)
+    return PGP_PASSPHRASE.record_id(account, key_id)
 
 
 @dataclass(slots=True)
@@ -31,11 +31,15 @@ class _Unlocked:
 
 
 class Keyring:
-    """Opens an account's pairs, and keeps each ``keep_s`` seconds: unlocking one costs some tenths of a second."""
+    """Opens an account's pairs, and keeps each ``keep_s`` seconds: unlocking one costs some tenths of a second.
 
-    def __init__(self, keys: PgpKeys, vault: Vault, *, keep_s: float) -> None:
+    ``open_vault`` is asked after a pair was read from the ledger: so the vault has the master key that the pair names,
+    also in the middle of a rotation.
+    """
+
+    def __init__(self, keys: PgpKeys, open_vault: Callable[[], Vault], *, keep_s: float) -> None:
         self._keys = keys
-        self._vault = vault
+        self._open_vault = open_vault
         self._keep_s = keep_s
         self._unlocked: dict[tuple[str, str], _Unlocked] = {}
 
@@ -66,8 +70,9 @@ class Keyring:
             self._unlocked.pop(name).key.forget()
 
     def _open(self, account: str, key_id: str, sealed: SealedPair) -> PrivateKey:
+        vault = self._open_vault()
         passphrase: Secret | None = None
         if sealed.passphrase is not None:
-            passphrase = self._vault.open(sealed.passphrase, passphrase_record(account, key_id))
-        private_key = self._vault.open(sealed.private_key, private_key_record(account, key_id))
+            passphrase = vault.open(sealed.passphrase, passphrase_record(account, key_id))
+        private_key = vault.open(sealed.private_key, private_key_record(account, key_id))
         return PrivateKey.unlock(key_id, private_key, passphrase)

@@ -100,6 +100,7 @@ AFTER: dict[type[Exception], After] = {
     flow.WorkerLost: After(Next.HOLD, _OPERATOR),
     flow.SpoolUnavailable: After(Next.DEFER, _WAIT),
     flow.LedgerUnavailable: After(Next.DEFER, _WAIT),
+    flow.LedgerConflict: After(Next.DEFER, _WAIT),
 }
 
 OUR_FAULT = After(Next.HOLD, _OPERATOR)

@@ -11,6 +11,7 @@ import structlog
 
 from ingest.app import App
 from ingest.door.server import Door
+from ingest.ledger import audit
 from ingest.notices.deliver import deliver_due
 from ingest.notices.mailer import Mailer
 from ingest.outcomes import cause_of
@@ -42,7 +43,7 @@ class Service:
         self._parts = parts
         self._stop = asyncio.Event()
         self._mail_due = asyncio.Event()
-        self._workers = Workers(app.settings, on_settled=self._mail_due.set)
+        self._workers = Workers(app.settings, app.held_keys, on_settled=self._mail_due.set)
         self.port: int | None = None
 
     @contextlib.asynccontextmanager
@@ -123,7 +124,7 @@ class Service:
 def _prepare(app: App) -> None:
     """Everything that must be right before anything runs."""
     app.database.migrate()
-    app.open_vault()
+    audit.start_key(app.database, app.open_vault(), at=app.now())
     app.spool.prepare()
     if (homes := sweep_homes()) > 0:  # with private keys in them, left by workers that were killed
         _log.warning("gpg_homes_swept", action="gpg_homes_swept", homes=homes)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+from multiprocessing.connection import Connection
 from types import FrameType
 
 import structlog
@@ -22,13 +23,18 @@ from ingest.settings import Settings
 _log = structlog.get_logger()
 
 
-def run_worker(settings: Settings, service: Nudges) -> None:
-    """The whole life of a worker process."""
+def run_worker(settings: Settings, service: Nudges, keys: Connection) -> None:
+    """The whole life of a worker process; ``keys`` brings the master keys that its service holds."""
     harden_process(end_with_parent=True)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the service decides
     signal.signal(signal.SIGTERM, _interrupt)
     set_up_logs(settings.log_level)
     with contextlib.suppress(Interrupted), contextlib.closing(App(settings)) as app:
+        try:
+            app.held_keys.take_over(keys.recv_bytes())
+        except EOFError:  # the service has ended
+            return
+        keys.close()
         app.open_vault()
         _work(app, service)
 

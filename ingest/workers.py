@@ -6,6 +6,7 @@ Started by spawn: the lake's library does not survive a fork.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import multiprocessing
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import structlog
 from ingest.nudge import Nudges
 from ingest.settings import Settings
 from ingest.worker import run_worker
+from keystore.held_keys import HeldKeys
 
 _RESTART_PAUSE_S = 1.0
 _LET_GO_S = 10.0
@@ -32,10 +34,14 @@ class _Worker:
 
 
 class Workers:
-    """Keeps ``settings.worker.processes`` workers alive on the running event loop."""
+    """Keeps ``settings.worker.processes`` workers alive on the running event loop.
 
-    def __init__(self, settings: Settings, *, on_settled: Callable[[], None]) -> None:
+    Each is handed the master keys that the service holds, through a pipe that nobody else sees.
+    """
+
+    def __init__(self, settings: Settings, keys: HeldKeys, *, on_settled: Callable[[], None]) -> None:
         self._settings = settings
+        self._keys = keys
         self._on_settled = on_settled
         self._workers: list[_Worker] = []
         self._restarts: set[asyncio.Task[None]] = set()
@@ -65,11 +71,16 @@ class Workers:
     def _spawn(self) -> _Worker:
         ours, theirs = Nudges.pair()
         context = multiprocessing.get_context("spawn")
-        process = context.Process(target=run_worker, args=(self._settings, theirs), name="sealdrop-worker")
-        try:
-            process.start()
-        finally:
-            theirs.close()
+        keys_out, keys_in = context.Pipe(duplex=False)
+        process = context.Process(target=run_worker, args=(self._settings, theirs, keys_out), name="sealdrop-worker")
+        with contextlib.closing(keys_in):
+            try:
+                process.start()
+            finally:
+                theirs.close()
+                keys_out.close()
+            with contextlib.suppress(BrokenPipeError):  # it has ended already, which its sentinel tells
+                keys_in.send_bytes(self._keys.handed_over())
         return _Worker(process, ours, monotonic())
 
     def _watch(self, worker: _Worker) -> None:

@@ -14,6 +14,7 @@ import pytest
 from ingest.app import App
 from ingest.checks import Finding, Verdict, run_checks
 from ingest.installation import Choices, initialise
+from ingest.keyring import private_key_record
 from ingest.ledger.pgp_keys import PgpKey, SealedPair
 from ingest.settings import Settings
 from tests.support.served import Post
@@ -133,7 +134,8 @@ def test_pair_that_expires_soon_is_told(new_app: NewApp, days: int, *, told: boo
         signatures="verify",
         public_key=b"public",
     )
-    app.pgp_keys.add(key, SealedPair(b"sealed", None), actor="test")
+    sealed = app.open_vault().seal(b"private", private_key_record("acme", key.key_id))
+    app.pgp_keys.add(key, SealedPair(sealed, None), actor="test")
     assert (f"{key.key_id} expire" in found(app, "account acme").text) == told
 
 

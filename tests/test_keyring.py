@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from ingest.installation import Choices, initialise
 from ingest.keyring import Keyring, passphrase_record, private_key_record
 from ingest.ledger.pgp_keys import PgpKey
 from ingest.ledger.tables import pgp_keys
-from keystore.errors import KeyRetired, KeyUnknown, RecordTampered
+from keystore.errors import KeyRetired, KeyUnknown, MasterKeyWrong, RecordTampered
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +37,7 @@ def made(app: App) -> PgpKey:
 
 
 def keyring(app: App, keep_s: float = 60) -> Keyring:
-    return Keyring(app.pgp_keys, app.open_vault(), keep_s=keep_s)
+    return Keyring(app.pgp_keys, app.open_vault, keep_s=keep_s)
 
 
 def change(app: App, key_id: str, **values: Any) -> None:
@@ -102,6 +104,31 @@ def test_sealed_pairs_cannot_be_swapped_between_records(app: App, made: PgpKey) 
     change(app, theirs.key_id, sealed_private_key=found[1].private_key, sealed_passphrase=found[1].passphrase)
     with pytest.raises(RecordTampered):
         keyring(app).unlock("other", theirs.key_id)
+
+
+def test_private_key_and_passphrase_cannot_be_swapped(app: App, made: PgpKey) -> None:
+    """FAULTS K1: nor put in the place of each other."""
+    found = app.pgp_keys.find("acme", made.key_id)
+    assert found is not None
+    change(app, made.key_id, sealed_private_key=found[1].passphrase, sealed_passphrase=found[1].private_key)
+    with pytest.raises(RecordTampered):
+        keyring(app).unlock("acme", made.key_id)
+
+
+def test_flipped_bit_in_the_ledger_opens_nothing(app: App, made: PgpKey) -> None:
+    """FAULTS K1: in each part of a sealed record, by somebody whom no constraint stops."""
+    found = app.pgp_keys.find("acme", made.key_id)
+    assert found is not None
+    with closing(sqlite3.connect(str(app.database.engine.url.database), isolation_level=None)) as thief:
+        for position in (0, 1, 8, 9, 20, 21, 68, 69, 80, 81, -1):
+            content = bytearray(found[1].private_key)
+            content[position] ^= 1
+            statement = "UPDATE pgp_keys SET sealed_private_key = ? WHERE key_id = ?"
+            thief.execute(statement, (bytes(content), made.key_id))
+            with pytest.raises((RecordTampered, MasterKeyWrong)):
+                keyring(app).unlock("acme", made.key_id)
+        thief.execute(statement, (found[1].private_key, made.key_id))
+    assert keyring(app).unlock("acme", made.key_id).fingerprint == made.fingerprint
 
 
 def test_private_key_and_passphrase_are_sealed_as_different_records() -> None:

@@ -1,18 +1,16 @@
-"""The vault and the master key."""
+"""The vault."""
 
 from __future__ import annotations
 
 import os
 import pickle
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keystore.errors import MasterKeyMissing, MasterKeyWrong, RecordTampered
-from keystore.master_key import load_master_key, make_master_key
+from keystore.errors import MasterKeyWrong, RecordTampered
 from keystore.secret import Secret
 from keystore.vault import RecordId, Vault
 
@@ -75,47 +73,34 @@ def test_secret_does_not_print_or_pickle() -> None:
         pickle.dumps(secret)
 
 
-def test_master_key_file_is_private_and_never_replaced(tmp_path: Path) -> None:
-    path = tmp_path / "master.key"
-    make_master_key(path)
-    assert path.stat().st_mode & 0o777 == 0o600
-    before = path.read_bytes()
-    with pytest.raises(FileExistsError):
-        make_master_key(path)
-    assert path.read_bytes() == before
-    assert len(load_master_key(path, allow_environment=False).expose()) == 32
+@given(plain=st.binary(max_size=200))
+@settings(max_examples=30, deadline=None)
+def test_rewrapped_record_opens_under_the_new_key_alone(plain: bytes) -> None:
+    """FAULTS K3: the record itself is not touched, and the old key is not needed again."""
+    old, new = Secret(b"o" * 32), Secret(b"n" * 32)
+    sealed = Vault(old).seal(plain, RECORD)
+    anew = Vault(new, old).rewrap(sealed, RECORD)
+    assert Vault(new).open(anew, RECORD).expose() == plain
+    assert Vault(new, old).open(sealed, RECORD).expose() == plain
+    assert anew[69:] == sealed[69:]
+    with pytest.raises(MasterKeyWrong):
+        Vault(old).open(anew, RECORD)
 
 
-def test_master_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
-    """FAULTS K2."""
-    path = tmp_path / "master.key"
-    make_master_key(path)
-    path.chmod(0o644)
-    with pytest.raises(MasterKeyMissing, match="chmod 600"):
-        load_master_key(path, allow_environment=False)
+def test_each_rewrap_has_a_nonce_of_its_own(vault: Vault) -> None:
+    sealed = vault.seal(b"secret", RECORD)
+    assert len({vault.rewrap(sealed, RECORD)[9:21] for _ in range(50)}) == 50
 
 
-def test_environment_counts_only_when_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """FAULTS K2: refused unless flagged, and gone from the environment once read."""
-    monkeypatch.setenv("SEALDROP_MASTER_KEY", "ab" * 32)
-    with pytest.raises(MasterKeyMissing):
-        load_master_key(tmp_path / "none", allow_environment=False)
-    assert load_master_key(tmp_path / "none", allow_environment=True).expose() == b"\xab" * 32
-    assert "SEALDROP_MASTER_KEY" not in os.environ
+def test_record_is_not_rewrapped_as_another(vault: Vault) -> None:
+    """FAULTS K1: a rotation does not make a swapped record good."""
+    with pytest.raises(RecordTampered):
+        vault.rewrap(vault.seal(b"secret", RECORD), replace(RECORD, account="other"))
 
 
-def test_systemd_credential_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """FAULTS K2: order of sources."""
-    make_master_key(tmp_path / "file.key")
-    (tmp_path / "master-key").write_text("cd" * 32 + "\n")
-    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
-    assert load_master_key(tmp_path / "file.key", allow_environment=False).expose() == b"\xcd" * 32
-
-
-@pytest.mark.parametrize("content", ["", "zz" * 32, "ab" * 31, "ab" * 33])
-def test_file_without_a_key_is_refused(tmp_path: Path, content: str) -> None:
-    path = tmp_path / "master.key"
-    path.write_text(content)
-    path.chmod(0o600)
-    with pytest.raises(MasterKeyMissing):
-        load_master_key(path, allow_environment=False)
+def test_change_of_the_body_survives_a_rewrap_and_is_noticed(vault: Vault) -> None:
+    """FAULTS K1."""
+    sealed = bytearray(vault.seal(b"secret", RECORD))
+    sealed[-1] ^= 1
+    with pytest.raises(RecordTampered):
+        vault.open(vault.rewrap(bytes(sealed), RECORD), RECORD)

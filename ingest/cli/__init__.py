@@ -11,9 +11,10 @@ from typing import Annotated
 
 import typer
 
-from ingest.cli import accounts, data, imports, keys, manifest, setup, signers
+from ingest.cli import accounts, audit, data, imports, keys, manifest, setup, signers, vault
 from ingest.cli.session import text_of
 from ingest.cli.show import complain
+from ingest.hardening import harden_process
 from ingest.logs import set_up_logs
 
 app = typer.Typer(
@@ -35,6 +36,7 @@ def options(
     ] = None,
 ) -> None:
     """Options before the command."""
+    harden_process(end_with_parent=False)  # any command may come to hold a secret
     context.obj = config
     set_up_logs("warning")
 
@@ -44,6 +46,8 @@ for command in (setup.init, setup.serve, setup.demo, setup.check):
 app.add_typer(accounts.app, name="account")
 app.add_typer(keys.app, name="key")
 app.add_typer(signers.app, name="signer")
+app.add_typer(vault.app, name="vault")
+app.add_typer(audit.app, name="audit")
 app.add_typer(manifest.app, name="manifest")
 app.add_typer(imports.run_app, name="import")
 app.add_typer(imports.app, name="imports")

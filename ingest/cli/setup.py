@@ -75,14 +75,12 @@ def serve(
 
     Example: `sealdrop serve`
     """
-    from ingest.hardening import harden_process
     from ingest.service import Part, Service
 
     try:
         parts = frozenset(Part(name) for name in only) if only else frozenset(Part)
     except ValueError:
         raise typer.BadParameter(f"--only takes {', '.join(Part)}") from None
-    harden_process(end_with_parent=False)
     with opened(context) as app:
         set_up_logs(app.settings.log_level)
         asyncio.run(_until_signal(Service(app, parts)))

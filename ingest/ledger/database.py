@@ -14,12 +14,12 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from ingest.errors import LedgerUnavailable
+from ingest.errors import LedgerConflict, LedgerUnavailable
 
-SCHEMA_VERSION = "0002"
+SCHEMA_VERSION = "0003"
 _BUSY_TIMEOUT_MS = 30_000
 
 
@@ -41,8 +41,10 @@ class Database:
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Connection]:
-        """A transaction that commits at the end of the block, and rolls back on any exception. Raises
-        `LedgerUnavailable`.
+        """A transaction that commits at the end of the block, and rolls back on any exception.
+
+        Raises `LedgerUnavailable`, and `LedgerConflict` when a row refers to one that is gone: another process was
+        faster, as when a secret was sealed under a master key that has been rotated away meanwhile.
         """
         with (
             self._narrowed(),
@@ -86,10 +88,19 @@ class Database:
     def _narrowed(self) -> Iterator[None]:
         try:
             yield
+        except IntegrityError as error:
+            if _is_of_a_foreign_key(error):
+                raise LedgerConflict("The ledger was changed by another process meanwhile: try again.") from error
+            raise
         except (OperationalError, DBAPIError) as error:
             if isinstance(error, OperationalError) or error.connection_invalidated:
                 raise LedgerUnavailable("The ledger cannot be used at the moment.", detail=str(error.orig)) from error
             raise
+
+
+def _is_of_a_foreign_key(error: IntegrityError) -> bool:
+    sqlite, standard = getattr(error.orig, "sqlite_errorname", None), getattr(error.orig, "sqlstate", None)
+    return sqlite == "SQLITE_CONSTRAINT_FOREIGNKEY" or standard == "23503"
 
 
 def _set_up_sqlite(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:

@@ -116,6 +116,8 @@ class PgpKeys:
         """Remember when a pair last opened a file."""
         with self._database.write() as connection:
             connection.execute(update(pgp_keys).where(pgp_keys.c.key_id == key_id).values(last_used_at=at))
+            account = connection.scalar(select(pgp_keys.c.account).where(pgp_keys.c.key_id == key_id))
+            audit.record(connection, at=at, actor="import", action="key.use", subject=key_id, account=account)
 
 
 def _free_slot(connection: Connection, account: str) -> int:

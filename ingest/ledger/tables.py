@@ -3,6 +3,10 @@
 Times are stored as ISO 8601 text in UTC with microseconds (they sort as they read, on every engine); JSON columns
 hold only what is shown, never what is searched. The schema is made by the migrations; a test compares them with these
 tables.
+
+A sealed secret names the master key that it is sealed under; the database derives that name into a column of its own,
+which refers to `master_keys`. So no secret is stored under a key that the ledger does not know, and no key leaves the
+ledger before its last secret: by constraint, whatever the processes are doing (FAULTS.md K3).
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Computed,
     Dialect,
     ForeignKey,
     Index,
@@ -36,6 +41,13 @@ MAX_SIGNERS = 20
 metadata = MetaData()
 
 
+def moment_text(value: datetime) -> str:
+    """A time as the ledger stores it, ``2026-11-22T08:15:00.000000Z``; a naive one is a bug of ours."""
+    if value.tzinfo is None:
+        raise ValueError("the ledger stores aware times only")
+    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
 class Moment(TypeDecorator[datetime]):
     """An aware UTC time as sortable text."""
 
@@ -43,18 +55,27 @@ class Moment(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:
-        """Store ``2026-11-22T08:15:00.000000Z``; a naive time is a bug of ours."""
+        """Store what `moment_text` says."""
         del dialect
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("the ledger stores aware times only")
-        return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        return None if value is None else moment_text(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         """Read back what was stored."""
         del dialect
         return None if value is None else datetime.fromisoformat(value)
+
+
+def sealed_column(name: str, *, nullable: bool = False) -> tuple[Column[bytes], Column[bytes]]:
+    """A column of sealed secrets, and the one that says which master key each is sealed under (`keystore.vault`)."""
+    return (
+        Column(name, LargeBinary, nullable=nullable),
+        Column(
+            f"{name}_under",
+            LargeBinary,
+            Computed(f"substr({name}, 2, 8)", persisted=True),
+            ForeignKey("master_keys.id"),
+        ),
+    )
 
 
 _Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows only in a column of type INTEGER
@@ -106,8 +127,8 @@ pgp_keys = Table(
     Column("last_used_at", Moment),
     Column("signatures", String(8), nullable=False),
     Column("public_key", LargeBinary, nullable=False),
-    Column("sealed_private_key", LargeBinary, nullable=False),
-    Column("sealed_passphrase", LargeBinary),
+    *sealed_column("sealed_private_key"),
+    *sealed_column("sealed_passphrase", nullable=True),
     UniqueConstraint("account", "slot", name="pgp_key_slot_once"),
     UniqueConstraint("account", "fingerprint", name="pgp_key_fingerprint_once"),
     CheckConstraint(
@@ -198,18 +219,39 @@ notices = Table(
 audit = Table(
     "audit",
     metadata,
-    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("id", _Id, primary_key=True, autoincrement=False),  # the number of the line: 1, 2, 3, ... without a gap
     Column("at", Moment, nullable=False),
     Column("actor", String(128), nullable=False),
     Column("action", String(64), nullable=False),
     Column("account", String(64)),
     Column("subject", String(256), nullable=False),
     Column("outcome", String(64), nullable=False),
+    Column("hash", LargeBinary(32), nullable=False),
+    Column("mac", LargeBinary(32)),
+    Index("audit_by_account", "account", "id"),
 )
 
-vault_check = Table(
-    "vault_check",
+# One row: where the audit ends. Every writer of a line locks it, so the chain has one end also on PostgreSQL.
+audit_tip = Table(
+    "audit_tip",
     metadata,
     Column("id", Integer, primary_key=True),
+    Column("line", _Id, nullable=False),
+    Column("hash", LargeBinary(32), nullable=False),
+    Column("next_key", LargeBinary(32)),
+    Column("keyed_from", _Id),
+    *sealed_column("sealed_first_key", nullable=True),
+    CheckConstraint("id = 1", name="audit_has_one_tip"),
+)
+
+# The master keys that secrets are sealed under, oldest first; the last one seals. Two: a rotation is unfinished.
+# Each row holds a constant that is sealed under its own key, so that a wrong key is noticed at start (FAULTS.md K2).
+master_keys = Table(
+    "master_keys",
+    metadata,
+    Column("sequence", _Id, primary_key=True, autoincrement=True),
+    Column("id", LargeBinary(8), nullable=False, unique=True),
     Column("sealed", LargeBinary, nullable=False),
+    Column("since", Moment, nullable=False),
+    sqlite_autoincrement=True,  # the newest key has the highest sequence, also after one was removed
 )

@@ -124,6 +124,7 @@ def desk(
         monkeypatch.delenv(name)
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setattr("ingest.cli.harden_process", lambda *, end_with_parent: None)  # not undone in this process
     folder = tmp_path / "installation"
     shutil.copytree(fresh_installation, folder)
     handlers = logging.root.handlers[:]

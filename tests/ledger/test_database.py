@@ -62,7 +62,9 @@ def test_failed_transaction_leaves_nothing(database: Database) -> None:
 def test_naive_time_is_refused(database: Database) -> None:
     naive = datetime(2026, 1, 1)  # noqa: DTZ001  # the point of the test
     with pytest.raises(Exception, match="aware times only"), database.write() as connection:
-        connection.execute(insert(audit).values(at=naive, actor="a", action="b", subject="c", outcome="d"))
+        connection.execute(
+            insert(audit).values(id=99, at=naive, actor="a", action="b", subject="c", outcome="d", hash=b"")
+        )
 
 
 def test_locked_ledger_is_unavailable_not_broken(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from ingest.ledger.accounts import Accounts, SshKey
 from ingest.ledger.database import Database
 from ingest.ledger.pgp_keys import PgpKey, PgpKeys, SealedPair
 from ingest.ledger.tables import MAX_PGP_KEYS, MAX_SSH_KEYS, audit
-from tests.ledger.conftest import NOW
+from tests.ledger.conftest import NOW, sealed
 
-SEALED = SealedPair(b"sealed", None)
+SEALED = SealedPair(sealed(b"private"), None)
 
 
 def pair(number: int, account: str = "acme") -> PgpKey:
@@ -101,7 +101,7 @@ def test_ssh_key_belongs_to_one_account(database: Database) -> None:
 
 
 def test_additions_are_audited_without_secrets(database: Database) -> None:
-    PgpKeys(database).add(pair(1), SealedPair(b"private-canary", b"passphrase-canary"), actor="cli:ann")
+    PgpKeys(database).add(pair(1), SealedPair(sealed(b"private-canary"), sealed(b"passphrase-canary")), actor="cli:ann")
     with database.read() as connection:
         rows = connection.execute(audit.select().order_by(audit.c.id)).all()
     assert [(row.actor, row.action) for row in rows] == [("test", "account.add"), ("cli:ann", "key.add")]

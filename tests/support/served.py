@@ -101,13 +101,13 @@ class Instance:
         self.post = Post()
         self.process: subprocess.Popen[bytes] | None = None
         self.port = 0
-        self._environment = {"SEALDROP_DOOR__PORT": "0", "SEALDROP_MAIL__SECURITY": "none", **environment}
+        self.environment = {"SEALDROP_DOOR__PORT": "0", "SEALDROP_MAIL__SECURITY": "none", **environment}
         sealdrop("init", folder, "--mail-host", "127.0.0.1", "--mail-port", self.post.port)
         self._ledger = Database(f"sqlite:///{folder / 'data' / 'ledger.db'}")
 
     def run(self, *arguments: object, code: int = 0) -> str:
         """Run a command about this installation."""
-        return sealdrop("--config", self.config, *arguments, environment=self._environment, code=code)
+        return sealdrop("--config", self.config, *arguments, environment=self.environment, code=code)
 
     def json(self, *arguments: object, code: int = 0) -> Any:
         return json.loads(self.run(*arguments, "--json", code=code))
@@ -121,7 +121,7 @@ class Instance:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **self._environment},
+                env={**os.environ, **self.environment},
             )
         self.port = wait_for(lambda: self._door_port(start))
 

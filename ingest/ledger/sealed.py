@@ -1,0 +1,42 @@
+"""Which columns of the ledger hold sealed secrets, and the identity that each secret is sealed as.
+
+Whoever adds a column of secrets makes it with `ingest.ledger.tables.sealed_column` and names it here: then a rotation
+of the master key reaches it. A test finds one that is missing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Column
+
+from ingest.ledger.tables import audit_tip, pgp_keys
+from keystore.vault import RecordId
+
+_VERSION = 1  # what is sealed here never changes; a kind that does keeps its version in a column
+
+
+@dataclass(frozen=True, slots=True)
+class SealedColumn:
+    """A column of sealed secrets of one kind; account and record of a secret stand in the columns named."""
+
+    column: Column[bytes]
+    kind: str
+    account: str | None
+    record: str | None
+
+    def record_id(self, account: str = "", record: str = "") -> RecordId:
+        """The identity of a secret in this column."""
+        return RecordId(account, record, self.kind, _VERSION)
+
+    @property
+    def under(self) -> Column[bytes]:
+        """The column with the ID of the master key that each secret is sealed under."""
+        return self.column.table.c[f"{self.column.name}_under"]
+
+
+PGP_PRIVATE_KEY = SealedColumn(pgp_keys.c.sealed_private_key, "pgp.private_key", "account", "key_id")
+PGP_PASSPHRASE = SealedColumn(pgp_keys.c.sealed_passphrase, "pgp.passphrase", "account", "key_id")
+AUDIT_KEY = SealedColumn(audit_tip.c.sealed_first_key, "audit.first_key", None, None)
+
+SEALED_COLUMNS = (PGP_PRIVATE_KEY, PGP_PASSPHRASE, AUDIT_KEY)
