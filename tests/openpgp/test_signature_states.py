@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from keystore.errors import SignatureRequired
@@ -17,6 +19,7 @@ from tests.openpgp.signature_vectors import (
     OURS,
     OURS6,
     PLAIN,
+    RSA,
     SIGNERS,
     STRANGER,
     VECTORS,
@@ -36,6 +39,7 @@ from tests.openpgp.signature_writer import (
     SHA512,
     SIGNED,
     TEXT,
+    Key,
     issuer,
     key,
     one_pass,
@@ -106,6 +110,14 @@ def test_every_octet_of_a_signature_counts(rsa: PrivateKey) -> None:
         spliced = body[:unhashed] + len(note).to_bytes(width) + note + body[unhashed + width :]
         inner = one_pass(by) + LITERAL + write.packet(2, spliced)
         assert judged(write.message(rsa, inner), rsa, [signer(by)], now=NOW).signature == "good"
+
+
+@pytest.mark.parametrize("by", [RSA, OURS], ids=["RSA", "EdDSA"])
+def test_a_number_that_begins_with_zeros(rsa: PrivateKey, by: Key) -> None:
+    """RFC 9580 §3.2: they are left out, so one signature in 256 is shorter."""
+    usual = max(len(signature_body(by, PLAIN, made=SIGNED + more)) for more in range(9))
+    made = next(SIGNED + n for n in itertools.count() if len(signature_body(by, PLAIN, made=SIGNED + n)) < usual)
+    assert judged(write.message(rsa, signed(by, PLAIN, made=made)), rsa, SIGNERS, now=NOW) == ("ok", "good", by.name)
 
 
 def test_a_signature_for_us(rsa: PrivateKey) -> None:

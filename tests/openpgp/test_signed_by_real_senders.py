@@ -227,8 +227,10 @@ def test_signers_of_sequoia(by_policy: dict[SignaturePolicy, PrivateKey], profil
     data = pysequoia.encrypt(PLAIN, recipients=[ours], signer=theirs.signer())
     signer = Signer.read(bytes(certificate), NOW + DAY)
     assert signer.fingerprint.lower() == certificate.fingerprint
-    assert judged(data, key, [signer]) == ("ok", "good", signer.fingerprint)
-    assert judged(data, key, []).code == "pgp.signature_required"
+    by_engine: list[EngineName] = ["native", "gnupg"] if suite == CipherSuite.Cv25519 else ["native"]
+    for engine in by_engine:
+        assert judged(data, key, [signer], engine=engine) == ("ok", "good", signer.fingerprint)
+        assert judged(data, key, [], engine=engine).code == "pgp.signature_required"
 
 
 def test_a_version_6_message_by_a_version_6_signer() -> None:
