@@ -5,7 +5,8 @@ from 1) and ``_fault`` (Int32, null or a code of `manifests.codes` that the pars
 order: fault, user, event name, time, then the properties in the order of the header; the first that a row breaks is its
 reason. A mask is made only for a column in which something is wrong: that is seen by counting nulls.
 
-Users, event names, Email, Phone and Gender are stored without blanks around them, other Strings as they came.
+Users, event names, Email, Phone, Gender and Education are stored without blanks around them, other Strings as they
+came. An event may fill at most so many properties; that is asked last.
 A profile row with a user and no property is accepted: it says that the user exists.
 """
 
@@ -21,8 +22,10 @@ from manifests import codes
 from manifests.cells import POLARS_TYPES, filled, trimmed, typed
 from manifests.events import event_name_findings
 from manifests.findings import Finding
-from manifests.names import EVENT_NAME, TIMESTAMP
-from manifests.people import PERSON_FIELDS, person_findings, stored_gender
+from manifests.lists import list_findings, or_nothing
+from manifests.names import EVENT_NAME, TIMESTAMP, operation_column
+from manifests.operations import DELETE, operation_findings, operation_words, stored_operation
+from manifests.people import FIELD_CODES, age_findings, person_findings, spelled
 from manifests.plan import Cell, Plan
 from manifests.types import USER_COLUMNS, DataType, ImportType
 from manifests.users import user_findings
@@ -37,7 +40,7 @@ REJECT_SCHEMA = pl.Schema({"_row": pl.Int64, "column": pl.String, "code": pl.Int
 class Mapped:
     """What became of one frame; every row is in exactly one of ``accepted`` and ``rejects``, both in order of ``_row``.
 
-    ``accepted``: ``_row``, the four user columns, for events ``evtName`` and ``ts``, then the plan's properties.
+    ``accepted``: ``_row``, the four user columns, for events ``evtName`` and ``ts``, then `Plan.properties`.
     ``rejects``: ``_row``, ``column`` (of the file; null when no single one is to blame), ``code``, ``reason``.
     ``sources``: the rejected rows as they came, ``_row`` first.
     """
@@ -56,6 +59,7 @@ def apply(plan: Plan, frame: pl.DataFrame, *, received_at: datetime) -> Mapped:
         *user_findings(plan.users, texts),
         *event_name_findings(plan, texts),
         *_cell_findings(plan, texts, values),
+        *_count_findings(plan, texts),
     ]
     accepted = _assembled(plan, frame, texts, values, received_at)
     if not findings:
@@ -72,13 +76,24 @@ def apply(plan: Plan, frame: pl.DataFrame, *, received_at: datetime) -> Mapped:
 
 
 def _texts(plan: Plan, frame: pl.DataFrame) -> pl.DataFrame:
-    """The filled cells of every source that the plan reads, as strings; null is no value."""
+    """The filled cells of every source that the plan reads, as strings; null is no value.
+
+    The value beside ``$delete`` is none. Companion columns have the words of their operations.
+    """
     values = [*_maybe(plan.timestamp), *plan.cells]
-    person = [cell for cell in values if plan.type is ImportType.PROFILE and cell.target in PERSON_FIELDS]
-    bare = [*plan.users, *_maybe(plan.event), *person]
-    sources = {cell.source for cell in (*bare, *values)}
+    fields = [cell.source for cell in values if cell.field is not None and cell.asked is DataType.STRING]
+    companions = {cell.source: cell.operation for cell in plan.cells if cell.operation is not None}
+    bare = [*(cell.source for cell in (*plan.users, *_maybe(plan.event))), *fields, *companions.values()]
+    sources = {*bare, *(cell.source for cell in values)}
     texts = frame.select(filled(pl.col(name), plan.null_values) for name in frame.columns if name in sources)
-    return texts.with_columns(trimmed(texts[cell.source]).alias(cell.source) for cell in bare)
+    texts = texts.with_columns(trimmed(texts[source]).alias(source) for source in bare)
+    if not companions:
+        return texts
+    texts = texts.with_columns(operation_words(texts[source]).alias(source) for source in companions.values())
+    return texts.with_columns(
+        pl.when(pl.col(companion).ne_missing(DELETE)).then(pl.col(source)).alias(source)
+        for source, companion in companions.items()
+    )
 
 
 def _maybe(cell: Cell | None) -> tuple[Cell, ...]:
@@ -112,29 +127,50 @@ def _cell_findings(plan: Plan, texts: pl.DataFrame, values: dict[str, pl.Series]
     """The rows whose time or properties do not keep what the manifest promises."""
     for cell in (*_maybe(plan.timestamp), *plan.cells):
         text = texts[cell.source]
-        if cell.source in values:
-            yield from _misfits(cell, text, values[cell.source])
-        elif (text.str.len_bytes() > MAX_STRING_CHARS).any():  # bytes are counted faster than characters
-            yield from Finding.where(text.str.len_chars() > MAX_STRING_CHARS, codes.TOO_LONG, cell.source)
-        if plan.type is ImportType.PROFILE:
-            yield from person_findings(cell, text)
+        if cell.operation is not None:
+            yield from operation_findings(cell, texts[cell.operation])
+        if cell.source not in values:
+            if (text.str.len_bytes() > MAX_STRING_CHARS).any():  # bytes are counted faster than characters
+                yield from Finding.where(text.str.len_chars() > MAX_STRING_CHARS, codes.TOO_LONG, cell.source)
+            yield from person_findings(cell.field, cell.source, text)
+            continue
+        value = values[cell.source]
+        yield from _misfits(cell, text, value)
+        if cell.asked is DataType.STRING_LIST:
+            yield from list_findings(cell.source, value, max_chars=MAX_STRING_CHARS)
+        elif cell.field == "Age":
+            yield from age_findings(cell.source, value)
 
 
 def _misfits(cell: Cell, text: pl.Series, value: pl.Series) -> Iterator[Finding]:
+    """The rows whose filled cell has no value of the promised type."""
     if value.null_count() == text.null_count():
         return
-    promised = trimmed(text).is_not_null()
+    code, reason = _misfit(cell)
+    yield from Finding.where(trimmed(text).is_not_null() & value.is_null(), code, cell.source, reason)
+
+
+def _misfit(cell: Cell) -> tuple[int, str | None]:
+    """The code and, where the code alone says too little, the reason of a cell that does not fit."""
     if cell.target == TIMESTAMP:
-        yield from Finding.where(promised & value.is_null(), codes.BAD_TIMESTAMP, cell.source)
-    elif cell.asked is DataType.DATE:
-        yield from Finding.where(
-            promised & value.is_null(), codes.BAD_DATE, cell.source, f"the value is not a date of the form {cell.form}"
-        )
-    else:
-        article = "an" if cell.asked is DataType.INTEGER else "a"
-        yield from Finding.where(
-            promised & value.is_null(), codes.WRONG_TYPE, cell.source, f"the value is not {article} {cell.asked}"
-        )
+        return codes.BAD_TIMESTAMP, None
+    if cell.field in FIELD_CODES:
+        return FIELD_CODES[cell.field], None
+    match cell.asked:
+        case DataType.DATE:
+            return codes.BAD_DATE, f"the value is not a date of the form {cell.form}"
+        case DataType.STRING_LIST:
+            return codes.WRONG_TYPE, "the value is not a StringList: a JSON array of strings, as there is no separator"
+        case _:
+            article = "an" if cell.asked is DataType.INTEGER else "a"
+            return codes.WRONG_TYPE, f"the value is not {article} {cell.asked}"
+
+
+def _count_findings(plan: Plan, texts: pl.DataFrame) -> Iterator[Finding]:
+    """The events with more properties than an event may have."""
+    if plan.type is ImportType.EVENT and len(plan.cells) > plan.max_properties:
+        count = texts.select(pl.sum_horizontal(pl.col(cell.source).is_not_null() for cell in plan.cells)).to_series()
+        yield from Finding.where(count > plan.max_properties, codes.TOO_MANY_PROPERTIES, None)
 
 
 def _assembled(
@@ -148,12 +184,22 @@ def _assembled(
     columns = [frame["_row"], *users]
     if plan.type is ImportType.EVENT:
         columns += [_event_names(plan, texts), _times(plan, values, height, received_at)]
-    for cell in plan.cells:
-        column = values.get(cell.source, texts[cell.source])
-        if plan.type is ImportType.PROFILE and cell.target == "Gender":
-            column = stored_gender(column)
-        columns.append(column.cast(POLARS_TYPES[cell.stored]).alias(cell.target))
-    return pl.DataFrame(columns)
+    properties = [_stored(cell, values.get(cell.source, texts[cell.source])) for cell in plan.cells]
+    operations = [
+        stored_operation(texts[cell.operation], column).alias(operation_column(cell.target))
+        for cell, column in zip(plan.cells, properties, strict=True)
+        if cell.operation is not None
+    ]
+    return pl.DataFrame([*columns, *properties, *operations])
+
+
+def _stored(cell: Cell, column: pl.Series) -> pl.Series:
+    """The column as the lake has it."""
+    if cell.asked is DataType.STRING_LIST:
+        column = or_nothing(column)
+    elif cell.asked is DataType.STRING:
+        column = spelled(cell.field, column)
+    return column.cast(POLARS_TYPES[cell.stored]).alias(cell.target)
 
 
 def _event_names(plan: Plan, texts: pl.DataFrame) -> pl.Series:

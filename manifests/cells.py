@@ -3,10 +3,11 @@
 Blanks (space and tab) around a cell do not count, except in a String, which is stored as it came. An empty cell is no
 value, and outside a String so is one of blanks only.
 
-    Integer  decimal digits, at most one sign + or - before them, within 64 bits; no fraction, exponent or separator
-    Float    decimal, with or without point and exponent, finite; no words (nan, inf)
-    Boolean  0 1 true false, any letter case
-    Date     see `manifests.dates`
+    Integer     decimal digits, at most one sign + or - before them, within 64 bits; no fraction, exponent or separator
+    Float       decimal, with or without point and exponent, finite; no words (nan, inf)
+    Boolean     0 1 true false, any letter case; the profile fields Employed and Married know yes and no as well
+    Date        see `manifests.dates`
+    StringList  see `manifests.lists`
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from typing import assert_never
 import polars as pl
 
 from manifests.dates import EPOCH_SECONDS, moments
+from manifests.lists import string_lists
 from manifests.names import TIMESTAMP
+from manifests.people import YES_NO, YES_NO_FIELDS
 from manifests.plan import Cell
 from manifests.types import DataType
 
@@ -29,6 +32,7 @@ POLARS_TYPES: dict[DataType, pl.DataType] = {
     DataType.FLOAT: pl.Float64(),
     DataType.BOOLEAN: pl.Boolean(),
     DataType.DATE: pl.Datetime("us", "UTC"),
+    DataType.STRING_LIST: pl.List(pl.String()),
 }
 """The column type of each data type in an accepted frame."""
 
@@ -59,8 +63,11 @@ def typed(text: pl.Series, cell: Cell) -> pl.Series:
             finite = number.is_finite()
             return number if finite.all() else pl.select(pl.when(finite).then(number)).to_series()
         case DataType.BOOLEAN:
-            return text.str.to_lowercase().replace_strict(_BOOLEANS, default=None, return_dtype=pl.Boolean)
+            words = _BOOLEANS | YES_NO if cell.field in YES_NO_FIELDS else _BOOLEANS
+            return text.str.to_lowercase().replace_strict(words, default=None, return_dtype=pl.Boolean)
         case DataType.DATE:
             return moments(text, cell.form, cell.zone)
+        case DataType.STRING_LIST:
+            return string_lists(text, cell.separator)
         case _:
             assert_never(cell.asked)

@@ -16,7 +16,8 @@ class Column:
     """What the sender says about one column of the file.
 
     ``ct_name`` is ``None`` for the column's own name. ``format`` is one of `manifests.dates.DATE_FORMATS` and set for
-    dates only; ``timezone`` is an IANA name, ``None`` for the manifest's default.
+    dates only; ``timezone`` is an IANA name, ``None`` for the manifest's default. ``separator`` stands between the
+    values of a StringList; ``None`` means that a cell is a JSON array.
     """
 
     ct_name: str | None = None
@@ -24,6 +25,10 @@ class Column:
     format: str | None = None
     timezone: str | None = None
     ignore: bool = False
+    separator: str | None = None
+
+
+_UNDESCRIBED = Column()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,10 @@ class Manifest:
         if self.max_errors is not None:
             return rejected <= self.max_errors
         return self.max_errors_percent is None or rejected * 100 <= self.max_errors_percent * read
+
+    def column(self, name: str) -> Column:
+        """What the manifest says about a column of the file, described or not."""
+        return self.columns.get(name, _UNDESCRIBED)
 
     def date_form(self, column: Column) -> tuple[str, str]:
         """The form and the time zone of a date column; ISO 8601 and the manifest's zone where it does not say."""

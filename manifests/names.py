@@ -36,6 +36,13 @@ CONSENT_FLAGS = (
 FRAME_COLUMNS = ("_row", "_fault")
 """Columns that the parse step adds to the file's own; no column of a file may have one of these names."""
 
+OPERATION_SUFFIX = ".operation"
+"""What the name of a companion column ends with; before it stands the column whose operation it tells."""
+
+OPERATIONS = ("$set", "$add", "$remove", "$delete")
+
+_STORED_OPERATION = "$operation"  # no property can have such a name: $ is forbidden
+
 RESERVED_EVENTS = (
     "Notification Sent",
     "Notification Viewed",
@@ -85,6 +92,16 @@ def name_problem(name: str) -> str | None:
     if not name.isprintable():
         return "control characters are forbidden in a name"
     return None
+
+
+def operation_column(target: str) -> str:
+    """The name of the lake's column that holds the operations on a property."""
+    return f"{target}{_STORED_OPERATION}"
+
+
+def is_operation_column(name: str) -> bool:
+    """Whether a column of the lake holds operations, not values."""
+    return name.endswith(_STORED_OPERATION)
 
 
 def shown(text: str, *, most: int = 64) -> str:

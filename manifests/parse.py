@@ -7,6 +7,7 @@ text from being read at all (a syntax error) is one problem; everything else is 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from types import MappingProxyType
 
 from manifests import scalars
@@ -24,7 +25,7 @@ from manifests.names import (
     name_problem,
 )
 from manifests.node import Array, Member, Node, Object, Place, Scalar, Unreadable
-from manifests.people import PERSON_FIELDS
+from manifests.people import FIELD_TYPES
 from manifests.types import USER_COLUMNS, DataType, ImportType
 from manifests.yaml_subset import read_yaml
 
@@ -209,14 +210,13 @@ def _column(member: Member, kind: ImportType | None, reading: Reading) -> Column
         reading.add(path, 'must be an object such as {"ctName": "Price", "dataType": "Integer"}', member.value.place)
         return Column()
     fields = reading.fields(member.value, path, _COLUMN_KEYS)
-    if fields.has("separator"):
-        fields.complain("separator", f"separator and StringList are {_NOT_YET}")
     column = Column(
         ct_name=fields.optional("ctName", scalars.text),
         data_type=fields.optional("dataType", scalars.data_type) or DataType.STRING,
         format=fields.optional("format", scalars.date_form),
         timezone=fields.optional("timezone", scalars.timezone),
         ignore=fields.optional("ignore", scalars.boolean) or False,
+        separator=fields.optional("separator", scalars.separator),
     )
     if column.ct_name is not None and (problem := name_problem(column.ct_name)) is not None:
         fields.complain("ctName", problem)
@@ -228,15 +228,9 @@ def _settled(fields: Fields, name: str, column: Column, kind: ImportType | None)
     target = canonical_target(column.ct_name or name.strip(), kind or ImportType.EVENT)
     if target == TIMESTAMP and not fields.has("dataType"):
         is_date = column.format is not None or column.timezone is not None
-        column = Column(
-            column.ct_name,
-            DataType.DATE if is_date else DataType.INTEGER,
-            column.format,
-            column.timezone,
-            column.ignore,
-        )
+        column = replace(column, data_type=DataType.DATE if is_date else DataType.INTEGER)
     allowed = _allowed_types(target, kind)
-    if column.data_type not in allowed and not column.ignore:
+    if fields.has("dataType") and column.data_type not in allowed and not column.ignore:
         fields.complain("dataType", f"{target} can only be {' or '.join(allowed)}")
     if column.data_type is not DataType.DATE:
         for key in ("format", "timezone"):
@@ -244,6 +238,8 @@ def _settled(fields: Fields, name: str, column: Column, kind: ImportType | None)
                 fields.complain(key, f"only a Date has a {key}")
     elif column.timezone is not None and column.format is not None and is_epoch(column.format):
         fields.complain("timezone", "epoch time is always UTC")
+    if column.data_type is not DataType.STRING_LIST and fields.has("separator"):
+        fields.complain("separator", "only a StringList has a separator")
     return column
 
 
@@ -252,6 +248,8 @@ def _allowed_types(target: str, kind: ImportType | None) -> tuple[DataType, ...]
         return (DataType.STRING, DataType.INTEGER)
     if target == TIMESTAMP:
         return (DataType.INTEGER, DataType.DATE)
-    if target == EVENT_NAME or (kind is ImportType.PROFILE and target in PERSON_FIELDS):
+    if target == EVENT_NAME:
         return (DataType.STRING,)
+    if kind is ImportType.PROFILE and target in FIELD_TYPES:
+        return FIELD_TYPES[target]
     return tuple(DataType)

@@ -19,6 +19,7 @@ _UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _FINGERPRINT = re.compile(r"(?:0x)?(?:[0-9A-Fa-f]{8}|[0-9A-Fa-f]{16}|[0-9A-Fa-f]{32}|[0-9A-Fa-f]{40}|[0-9A-Fa-f]{64})")
 _WHOLE = re.compile(r"[0-9]{1,18}")
 _PERCENT = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*%")
+MAX_SEPARATOR_CHARS = 8
 _MAX_EMAIL_CHARS = 254
 _MAX_LOCAL_PART_CHARS = 64
 
@@ -124,6 +125,14 @@ def quote(scalar: Scalar) -> str:
     return char
 
 
+def separator(scalar: Scalar) -> str:
+    """What stands between the values of a StringList."""
+    mark = text(scalar)
+    if not 0 < len(mark) <= MAX_SEPARATOR_CHARS or not mark.strip(" ") or '"' in mark:
+        raise Refused(f"must have 1 to {MAX_SEPARATOR_CHARS} characters, not only blanks and no quote, such as |")
+    return mark
+
+
 def sha256(scalar: Scalar) -> str:
     """64 hexadecimal digits, in lower case."""
     digest = text(scalar).strip().lower()
@@ -157,8 +166,6 @@ def data_type(scalar: Scalar) -> DataType:
     name = text(scalar).strip()
     if name.lower() == "long":
         return DataType.INTEGER
-    if name.lower() == "stringlist":
-        raise Refused("StringList is not supported by this version yet")
     for known in DataType:
         if known.lower() == name.lower():
             return known

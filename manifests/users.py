@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
-from manifests.codes import NO_USER, WRONG_TYPE
+from manifests.codes import BAD_OBJECT_ID, NO_USER, WRONG_TYPE
 from manifests.findings import Finding
 from manifests.plan import Cell
 from manifests.types import DataType
@@ -31,6 +31,7 @@ FORBIDDEN_USERS = (
     "xxxxxx",
     "none",
 )
+_NO_OBJECT_ID = r"[\s\pC]"
 _LONGEST_FORBIDDEN = max(len(value) for value in FORBIDDEN_USERS)
 
 
@@ -48,6 +49,8 @@ def user_findings(users: Sequence[Cell], texts: pl.DataFrame) -> Iterator[Findin
             yield from Finding.where(
                 text.str.len_chars() > MAX_USER_CHARS, NO_USER, cell.source, "the user has 1024 characters or more"
             )
+        if cell.target == "objectId":
+            yield from Finding.where(text.str.contains(_NO_OBJECT_ID), BAD_OBJECT_ID, cell.source)
         if cell.asked is DataType.INTEGER:
             number = text.cast(pl.Int64, strict=False)
             yield from Finding.where(
