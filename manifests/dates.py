@@ -1,7 +1,8 @@
 """The forms a date may have (CONTRACT.md 2), and how a column of strings in one of them becomes moments in UTC.
 
 A form is matched strictly: all digits must be there. A missing time of day is 00:00:00. A local time that a clock
-change repeats means the first of the two; one that it skips is no date.
+change repeats means the first of the two; one that it skips is no date. The casts know the clock changes of zones up to
+the year 2099; after it a zone's standard time counts.
 """
 
 from __future__ import annotations
