@@ -20,6 +20,7 @@ import polars as pl
 
 from manifests import codes
 from manifests.cells import POLARS_TYPES, filled, trimmed, typed
+from manifests.event_names import EventNames
 from manifests.events import event_name_findings
 from manifests.findings import Finding
 from manifests.lists import list_findings, or_nothing
@@ -50,14 +51,17 @@ class Mapped:
     sources: pl.DataFrame
 
 
-def apply(plan: Plan, frame: pl.DataFrame, *, received_at: datetime) -> Mapped:
-    """The rows of ``frame`` after the plan; ``received_at`` (aware) is the time of events that have none."""
+def apply(plan: Plan, frame: pl.DataFrame, *, received_at: datetime, names: EventNames | None = None) -> Mapped:
+    """The rows of ``frame`` after the plan; ``received_at`` (aware) is the time of events that have none.
+
+    ``names`` goes from frame to frame of a file and learns the event names that come; without it every name is new.
+    """
     texts = _texts(plan, frame)
     values = _values(plan, texts)
     findings = [
         *_fault_findings(frame),
         *user_findings(plan.users, texts),
-        *event_name_findings(plan, texts),
+        *event_name_findings(plan, texts, frame["_fault"], names if names is not None else EventNames()),
         *_cell_findings(plan, texts, values),
         *_count_findings(plan, texts),
     ]

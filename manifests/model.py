@@ -36,7 +36,8 @@ class Manifest:
     """The sender's description of one data file; every field has been checked.
 
     ``key_id`` is lower case; ``size`` (bytes) and ``sha256`` (lower case hex) are those of the file as it is uploaded.
-    At most one of ``max_errors`` (rows) and ``max_errors_percent`` (of the rows read) is set.
+    A ``dry_run`` stores nothing. At most one of ``max_errors`` (rows) and ``max_errors_percent`` (of the rows read) is
+    set.
     """
 
     file_name: str
@@ -51,6 +52,7 @@ class Manifest:
     default_timezone: str = "UTC"
     size: int | None = None
     sha256: str | None = None
+    dry_run: bool = False
     on_error: Literal["skip", "abort"] = "skip"
     max_errors: int | None = None
     max_errors_percent: float | None = None

@@ -63,6 +63,7 @@ RESERVED_EVENTS = (
 )
 
 MAX_NAME_CHARS = 120
+MAX_EVENT_NAME_CHARS = 512
 FORBIDDEN_IN_NAMES = "%><!|&.:;$'\"\\#"
 
 _RESERVED = {name.lower() for name in (*SYSTEM_COLUMNS, *FRAME_COLUMNS, "__proto__")}
@@ -110,8 +111,8 @@ def shown(text: str, *, most: int = 64) -> str:
     return f'"{safe}…"' if len(text) > most else f'"{safe}"'
 
 
-def closest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that looks most like ``name``, in any letter case; ``None`` when none does."""
+def closest(name: str, known: Iterable[str], *, likeness: float = 0.5) -> str | None:
+    """The known name that looks most like ``name``, in any letter case; ``None`` when none is ``likeness`` (0 to 1)."""
     by_lower = {candidate.lower(): candidate for candidate in known}
-    found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
+    found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=likeness)
     return by_lower[found[0]] if found else None

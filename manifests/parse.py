@@ -20,6 +20,7 @@ from manifests.model import Column, Manifest
 from manifests.names import (
     EVENT_NAME,
     FORBIDDEN_IN_NAMES,
+    MAX_EVENT_NAME_CHARS,
     TIMESTAMP,
     canonical_target,
     name_problem,
@@ -32,7 +33,6 @@ from manifests.yaml_subset import read_yaml
 MAX_JSON_BYTES = 256 * 1024
 MAX_YAML_BYTES = 64 * 1024
 MAX_NULL_VALUES = 100
-MAX_EVENT_NAME_CHARS = 512
 
 _KEYS = (
     "fileName",
@@ -138,6 +138,7 @@ def _manifest(root: Node, reading: Reading) -> Manifest | None:
     default_timezone = fields.optional("defaultTimezone", scalars.timezone) or "UTC"
     size = fields.optional("size", scalars.byte_count)
     sha256 = fields.optional("sha256", scalars.sha256)
+    dry_run = fields.optional("dryRun", scalars.boolean) or False
     on_error = fields.optional("onError", scalars.on_error) or "skip"
     if file_name is None or kind is None or client_email is None:
         return None
@@ -154,6 +155,7 @@ def _manifest(root: Node, reading: Reading) -> Manifest | None:
         default_timezone=default_timezone,
         size=size,
         sha256=sha256,
+        dry_run=dry_run,
         on_error=on_error,
         max_errors=max_errors if isinstance(max_errors, int) else None,
         max_errors_percent=max_errors if isinstance(max_errors, float) else None,
@@ -167,8 +169,6 @@ def _refuse_unsupported(fields: Fields) -> None:
         fields.complain("encoding", f"encodings other than UTF-8 are {_NOT_YET}")
     if fields.optional("header", scalars.boolean) is False:
         fields.complain("header", f"files without a header are {_NOT_YET}")
-    if fields.optional("dryRun", scalars.boolean):
-        fields.complain("dryRun", f"dryRun is {_NOT_YET}")
 
 
 def _event_name(scalar: Scalar) -> str:

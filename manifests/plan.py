@@ -82,6 +82,13 @@ class Plan:
         return {cell.target: cell.stored for cell in self.cells} | operations
 
     @property
+    def columns(self) -> dict[str, Cell]:
+        """Every column of the file that is read, by its name, in the order of the header; not the companions."""
+        special = [cell for cell in (self.event, self.timestamp) if cell is not None]
+        cells = {cell.source: cell for cell in (*self.users, *special, *self.cells)}
+        return {name: cells[name] for name in self.header if name in cells}
+
+    @property
     def user_columns(self) -> tuple[str, ...]:
         """The canonical names of the columns that can name a user in this file."""
         return tuple(cell.target for cell in self.users)

@@ -93,6 +93,7 @@ def _check_data(manifest: Manifest, data: Path, *, as_json: bool) -> bool:
     from ingest.steps.map import Tally, mapped
     from ingest.steps.parse import CsvRecords
     from ingest.steps.stopwatch import Stopwatch
+    from manifests.event_names import EventNames
     from manifests.plan import build_plan
 
     tally = Tally(max_shown=_REJECTS_SHOWN, max_kept=0, max_kept_bytes=0)
@@ -101,7 +102,13 @@ def _check_data(manifest: Manifest, data: Path, *, as_json: bool) -> bool:
         records = CsvRecords(_chunks(data), delimiter=manifest.delimiter, quote=manifest.quote)
         plan = build_plan(manifest, records.header, {})
         rows = mapped(
-            iter(records), plan, received_at=datetime.now(UTC), tally=tally, manifest=manifest, watch=Stopwatch()
+            iter(records),
+            plan,
+            received_at=datetime.now(UTC),
+            tally=tally,
+            manifest=manifest,
+            watch=Stopwatch(),
+            names=EventNames(),
         )
         for _ in rows:
             pass

@@ -34,6 +34,9 @@ NEED_AN_INSTALLATION: list[Words] = [
     ("imports", "retry", "some"),
     ("profile", "show", "acme", "--identity", "u1"),
     ("events", "list", "acme"),
+    ("events", "names", "acme"),
+    ("events", "discard", "acme", "Charged"),
+    ("events", "keep", "acme", "Charged"),
 ]
 
 
