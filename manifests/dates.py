@@ -31,10 +31,13 @@ _FORMS = _DAY_FORMS | {
     for name, (strptime, shape) in _DAY_FORMS.items()
 }
 
-DATE_FORMATS = (*_FORMS, ISO_8601, EPOCH_SECONDS, EPOCH_MILLISECONDS)
+DATE_PATTERNS = tuple(_FORMS)
+"""The forms that are patterns."""
+
+DATE_FORMATS = (*DATE_PATTERNS, ISO_8601, EPOCH_SECONDS, EPOCH_MILLISECONDS)
 """Every form, by its canonical name."""
 
-_SPELLINGS = {
+FORMAT_SPELLINGS = {
     "iso8601": ISO_8601,
     "iso": ISO_8601,
     "epoch": EPOCH_SECONDS,
@@ -46,6 +49,7 @@ _SPELLINGS = {
     "epochmillisecond": EPOCH_MILLISECONDS,
     "epochmilliseconds": EPOCH_MILLISECONDS,
 }
+"""Other spellings of the forms that are no patterns, of which only letters and digits count, in any letter case."""
 
 _ISO = (
     r"^(?P<day>[0-9]{4}-[0-9]{2}-[0-9]{2})"
@@ -64,7 +68,7 @@ def date_format(text: str) -> str | None:
     pattern = " ".join(text.split())
     if pattern in _FORMS:
         return pattern
-    return _SPELLINGS.get("".join(char for char in text.lower() if char.isalnum()))
+    return FORMAT_SPELLINGS.get("".join(char for char in text.lower() if char.isalnum()))
 
 
 def is_epoch(form: str) -> bool:

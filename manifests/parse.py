@@ -13,7 +13,7 @@ from types import MappingProxyType
 from manifests import scalars
 from manifests.codes import FORBIDDEN_NAME, ROW_CODES
 from manifests.dates import is_epoch
-from manifests.errors import ManifestInvalid
+from manifests.errors import ManifestInvalid, Problem
 from manifests.fields import Fields, Reading
 from manifests.jsonc import first_significant, read_json
 from manifests.model import Column, Manifest
@@ -27,33 +27,15 @@ from manifests.names import (
 )
 from manifests.node import Array, Member, Node, Object, Place, Scalar, Unreadable
 from manifests.people import FIELD_TYPES
+from manifests.schema import MAX_NULL_VALUES, ColumnDocument, ManifestDocument
 from manifests.types import USER_COLUMNS, DataType, ImportType
 from manifests.yaml_subset import read_yaml
 
 MAX_JSON_BYTES = 256 * 1024
 MAX_YAML_BYTES = 64 * 1024
-MAX_NULL_VALUES = 100
 
-_KEYS = (
-    "fileName",
-    "type",
-    "clientEmail",
-    "keyId",
-    "columns",
-    "delimiter",
-    "quote",
-    "encoding",
-    "header",
-    "nullValues",
-    "size",
-    "sha256",
-    "eventName",
-    "defaultTimezone",
-    "dryRun",
-    "onError",
-    "maxErrors",
-)
-_COLUMN_KEYS = ("ctName", "dataType", "format", "timezone", "ignore", "separator")
+_KEYS = ManifestDocument.keys()
+_COLUMN_KEYS = ColumnDocument.keys()
 _NOT_YET = "not supported by this version yet"
 
 
@@ -65,7 +47,7 @@ def parse_manifest(data: bytes) -> Manifest:
     """
     reading = Reading()
     try:
-        root = _tree(data)
+        root, remarks = _tree(data)
     except Unreadable as error:
         text = data.decode("utf-8", "replace")
         raise ManifestInvalid(
@@ -75,14 +57,26 @@ def parse_manifest(data: bytes) -> Manifest:
     if reading.problems or manifest is None:
         raise ManifestInvalid(
             tuple(sorted(reading.problems, key=lambda problem: (problem.line or 0, problem.column or 0))),
+            remarks=remarks,
             file_name=_string_of(root, "fileName"),
             client_email=_string_of(root, "clientEmail"),
         )
     return manifest
 
 
-def _tree(data: bytes) -> Node:
-    """Raises `Unreadable` when the bytes are no text, too many, or neither JSON nor YAML."""
+def manifest_remarks(data: bytes) -> tuple[Problem, ...]:
+    """What in a manifest that can be read is accepted here, but not by other programs; nothing for other bytes."""
+    try:
+        return _tree(data)[1]
+    except Unreadable:
+        return ()
+
+
+def _tree(data: bytes) -> tuple[Node, tuple[Problem, ...]]:
+    """The tree, and remarks on how it is written.
+
+    Raises `Unreadable` when the bytes are no text, too many, or neither JSON nor YAML.
+    """
     if len(data) > MAX_JSON_BYTES:
         raise Unreadable(f"the manifest is larger than {MAX_JSON_BYTES // 1024} KiB", None)
     try:
@@ -98,7 +92,7 @@ def _tree(data: bytes) -> Node:
         return read_json(text)
     if len(data) > MAX_YAML_BYTES:
         raise Unreadable(f"a manifest in YAML is at most {MAX_YAML_BYTES // 1024} KiB", None)
-    return read_yaml(text)
+    return read_yaml(text), ()
 
 
 def _glimpse(text: str, key: str) -> str | None:
