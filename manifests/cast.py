@@ -12,14 +12,14 @@ A profile row with a user and no property is accepted: it says that the user exi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 import polars as pl
 
 from manifests import codes
-from manifests.cells import POLARS_TYPES, filled, trimmed, typed
+from manifests.cells import POLARS_TYPES, bare, filled, side_by_side, trimmed, typed
 from manifests.event_names import EventNames
 from manifests.events import event_name_findings
 from manifests.findings import Finding
@@ -79,7 +79,7 @@ def apply(plan: Plan, frame: pl.DataFrame, *, received_at: datetime, names: Even
     )
 
 
-def _texts(plan: Plan, frame: pl.DataFrame) -> pl.DataFrame:
+def _texts(plan: Plan, frame: pl.DataFrame) -> dict[str, pl.Series]:
     """The filled cells of every source that the plan reads, as strings; null is no value.
 
     The value beside ``$delete`` is none. Companion columns have the words of their operations.
@@ -87,24 +87,21 @@ def _texts(plan: Plan, frame: pl.DataFrame) -> pl.DataFrame:
     values = [*_maybe(plan.timestamp), *plan.cells]
     fields = [cell.source for cell in values if cell.field is not None and cell.asked is DataType.STRING]
     companions = {cell.source: cell.operation for cell in plan.cells if cell.operation is not None}
-    bare = [*(cell.source for cell in (*plan.users, *_maybe(plan.event))), *fields, *companions.values()]
-    sources = {*bare, *(cell.source for cell in values)}
-    texts = frame.select(filled(pl.col(name), plan.null_values) for name in frame.columns if name in sources)
-    texts = texts.with_columns(trimmed(texts[source]).alias(source) for source in bare)
-    if not companions:
-        return texts
-    texts = texts.with_columns(operation_words(texts[source]).alias(source) for source in companions.values())
-    return texts.with_columns(
-        pl.when(pl.col(companion).ne_missing(DELETE)).then(pl.col(source)).alias(source)
-        for source, companion in companions.items()
-    )
+    trim = [*(cell.source for cell in (*plan.users, *_maybe(plan.event))), *fields, *companions.values()]
+    read = dict.fromkeys([*trim, *(cell.source for cell in values)])
+    texts = side_by_side({name: frame[name] for name in read}, lambda text: filled(text, plan.null_values))
+    texts |= side_by_side({name: texts[name] for name in trim}, trimmed)
+    for source, companion in companions.items():
+        texts[companion] = operation_words(texts[companion])
+        texts[source] = pl.select(pl.when(texts[companion].ne_missing(DELETE)).then(texts[source])).to_series()
+    return texts
 
 
 def _maybe(cell: Cell | None) -> tuple[Cell, ...]:
     return () if cell is None else (cell,)
 
 
-def _values(plan: Plan, texts: pl.DataFrame) -> dict[str, pl.Series]:
+def _values(plan: Plan, texts: Mapping[str, pl.Series]) -> dict[str, pl.Series]:
     """The columns that are not stored as the strings they came as, typed, by source.
 
     Blanks around a cell are rare, so they are looked for only where a cast failed.
@@ -115,7 +112,7 @@ def _values(plan: Plan, texts: pl.DataFrame) -> dict[str, pl.Series]:
             continue
         text = texts[cell.source]
         value = typed(text, cell)
-        values[cell.source] = value if value.null_count() == text.null_count() else typed(trimmed(text), cell)
+        values[cell.source] = value if value.null_count() == text.null_count() else typed(bare(text), cell)
     return values
 
 
@@ -127,7 +124,7 @@ def _fault_findings(frame: pl.DataFrame) -> Iterator[Finding]:
             yield Finding((faults == code).fill_null(value=False), int(code), None)
 
 
-def _cell_findings(plan: Plan, texts: pl.DataFrame, values: dict[str, pl.Series]) -> Iterator[Finding]:
+def _cell_findings(plan: Plan, texts: Mapping[str, pl.Series], values: dict[str, pl.Series]) -> Iterator[Finding]:
     """The rows whose time or properties do not keep what the manifest promises."""
     for cell in (*_maybe(plan.timestamp), *plan.cells):
         text = texts[cell.source]
@@ -151,7 +148,7 @@ def _misfits(cell: Cell, text: pl.Series, value: pl.Series) -> Iterator[Finding]
     if value.null_count() == text.null_count():
         return
     code, reason = _misfit(cell)
-    yield from Finding.where(trimmed(text).is_not_null() & value.is_null(), code, cell.source, reason)
+    yield from Finding.where(bare(text).is_not_null() & value.is_null(), code, cell.source, reason)
 
 
 def _misfit(cell: Cell) -> tuple[int, str | None]:
@@ -170,15 +167,15 @@ def _misfit(cell: Cell) -> tuple[int, str | None]:
             return codes.WRONG_TYPE, f"the value is not {article} {cell.asked}"
 
 
-def _count_findings(plan: Plan, texts: pl.DataFrame) -> Iterator[Finding]:
+def _count_findings(plan: Plan, texts: Mapping[str, pl.Series]) -> Iterator[Finding]:
     """The events with more properties than an event may have."""
     if plan.type is ImportType.EVENT and len(plan.cells) > plan.max_properties:
-        count = texts.select(pl.sum_horizontal(pl.col(cell.source).is_not_null() for cell in plan.cells)).to_series()
+        count = pl.select(pl.sum_horizontal(texts[cell.source].is_not_null() for cell in plan.cells)).to_series()
         yield from Finding.where(count > plan.max_properties, codes.TOO_MANY_PROPERTIES, None)
 
 
 def _assembled(
-    plan: Plan, frame: pl.DataFrame, texts: pl.DataFrame, values: dict[str, pl.Series], received_at: datetime
+    plan: Plan, frame: pl.DataFrame, texts: Mapping[str, pl.Series], values: dict[str, pl.Series], received_at: datetime
 ) -> pl.DataFrame:
     """All rows in the shape of accepted ones; rows with a finding have nulls where a cast failed."""
     height = frame.height
@@ -187,7 +184,7 @@ def _assembled(
     users = [(texts[sources[name]] if name in sources else nothing).alias(name) for name in USER_COLUMNS]
     columns = [frame["_row"], *users]
     if plan.type is ImportType.EVENT:
-        columns += [_event_names(plan, texts), _times(plan, values, height, received_at)]
+        columns += [_event_names(plan, texts, height), _times(plan, values, height, received_at)]
     properties = [_stored(cell, values.get(cell.source, texts[cell.source])) for cell in plan.cells]
     operations = [
         stored_operation(texts[cell.operation], column).alias(operation_column(cell.target))
@@ -206,10 +203,10 @@ def _stored(cell: Cell, column: pl.Series) -> pl.Series:
     return column.cast(POLARS_TYPES[cell.stored]).alias(cell.target)
 
 
-def _event_names(plan: Plan, texts: pl.DataFrame) -> pl.Series:
+def _event_names(plan: Plan, texts: Mapping[str, pl.Series], height: int) -> pl.Series:
     if plan.event is not None:
         return texts[plan.event.source].alias(EVENT_NAME)
-    return pl.repeat(plan.event_name, texts.height, dtype=pl.String, eager=True).alias(EVENT_NAME)
+    return pl.repeat(plan.event_name, height, dtype=pl.String, eager=True).alias(EVENT_NAME)
 
 
 def _times(plan: Plan, values: dict[str, pl.Series], height: int, received_at: datetime) -> pl.Series:

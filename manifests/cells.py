@@ -12,6 +12,7 @@ value, and outside a String so is one of blanks only.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import assert_never
 
 import polars as pl
@@ -43,10 +44,25 @@ def filled(text: pl.Expr, null_values: tuple[str, ...]) -> pl.Expr:
     return pl.when(~(empty | text.is_in(null_values) if null_values else empty)).then(text)
 
 
-def trimmed(text: pl.Series) -> pl.Series:
+def trimmed(text: pl.Expr) -> pl.Expr:
     """The cells without blanks around them; null for those of blanks only."""
-    bare = text.str.strip_chars(_BLANKS)
-    return pl.select(pl.when(bare.str.len_bytes() > 0).then(bare)).to_series()
+    stripped = text.str.strip_chars(_BLANKS)
+    return pl.when(stripped.str.len_bytes() > 0).then(stripped)
+
+
+def bare(text: pl.Series) -> pl.Series:
+    """One column, `trimmed`."""
+    return text.to_frame("text").select(trimmed(pl.col("text"))).to_series()
+
+
+def side_by_side(columns: Mapping[str, pl.Series], made: Callable[[pl.Expr], pl.Expr]) -> dict[str, pl.Series]:
+    """What ``made`` makes of each column, all at once.
+
+    They go by number: a name that a sender chose, such as ``*``, may be a pattern to polars.
+    """
+    numbered = pl.DataFrame([column.alias(str(number)) for number, column in enumerate(columns.values())])
+    results = numbered.select(made(pl.col(number)) for number in numbered.columns)
+    return dict(zip(columns, results.get_columns(), strict=True))
 
 
 def typed(text: pl.Series, cell: Cell) -> pl.Series:

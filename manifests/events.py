@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import polars as pl
 
@@ -17,7 +17,9 @@ _FORBIDDEN = f"[{re.escape(FORBIDDEN_IN_NAMES)}]"
 _RESERVED = [name.lower() for name in RESERVED_EVENTS]
 
 
-def event_name_findings(plan: Plan, texts: pl.DataFrame, faults: pl.Series, names: EventNames) -> Iterator[Finding]:
+def event_name_findings(
+    plan: Plan, texts: Mapping[str, pl.Series], faults: pl.Series, names: EventNames
+) -> Iterator[Finding]:
     """The rows whose event name is missing or may not be used; none when the name is fixed.
 
     ``faults`` has the rows that could not be read: they bring no new name.

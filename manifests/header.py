@@ -11,6 +11,16 @@ from manifests.names import FRAME_COLUMNS, closest, shown
 
 def check_header(manifest: Manifest, header: Sequence[str]) -> None:
     """Every column is named once, and every mapped column is there (FAULTS.md D2, D7)."""
+    check_names(header)
+    present = set(header)
+    missing = [name for name, column in manifest.columns.items() if name not in present and not column.ignore]
+    if missing:
+        lines = [_missing(name, header) for name in missing]
+        raise HeaderMismatch("\n".join(lines), column=missing[0])
+
+
+def check_names(header: Sequence[str]) -> None:
+    """Every column has a name, and no two have the same. Raises `HeaderMismatch`."""
     seen: set[str] = set()
     for number, name in enumerate(header, start=1):
         if not name:
@@ -20,10 +30,6 @@ def check_header(manifest: Manifest, header: Sequence[str]) -> None:
         if name in FRAME_COLUMNS:
             raise HeaderMismatch(f"The column name {shown(name)} is reserved; give it another one.", column=name)
         seen.add(name)
-    missing = [name for name, column in manifest.columns.items() if name not in seen and not column.ignore]
-    if missing:
-        lines = [_missing(name, header) for name in missing]
-        raise HeaderMismatch("\n".join(lines), column=missing[0])
 
 
 def _missing(name: str, header: Sequence[str]) -> str:

@@ -66,7 +66,7 @@ MAX_NAME_CHARS = 120
 MAX_EVENT_NAME_CHARS = 512
 FORBIDDEN_IN_NAMES = "%><!|&.:;$'\"\\#"
 
-_RESERVED = {name.lower() for name in (*SYSTEM_COLUMNS, *FRAME_COLUMNS, "__proto__")}
+_RESERVED = {name.lower() for name in (*SYSTEM_COLUMNS, *FRAME_COLUMNS, "__proto__", "*")}
 _EVENT_TARGETS = {name.lower(): name for name in (*USER_COLUMNS, EVENT_NAME, TIMESTAMP)}
 _PROFILE_TARGETS = _EVENT_TARGETS | {name.lower(): name for name in (*PROFILE_FIELDS, *CONSENT_FLAGS)}
 

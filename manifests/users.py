@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import polars as pl
 
@@ -35,7 +35,7 @@ _NO_OBJECT_ID = r"[\s\pC]"
 _LONGEST_FORBIDDEN = max(len(value) for value in FORBIDDEN_USERS)
 
 
-def user_findings(users: Sequence[Cell], texts: pl.DataFrame) -> Iterator[Finding]:
+def user_findings(users: Sequence[Cell], texts: Mapping[str, pl.Series]) -> Iterator[Finding]:
     """The rows without exactly one usable user; ``texts`` has the users without blanks around them."""
     yield from _count_findings(users, texts)
     for cell in users:
@@ -64,12 +64,12 @@ def _is_forbidden(text: pl.Series) -> pl.Series:
     return text.to_frame("user").select(lower.is_in(FORBIDDEN_USERS)).to_series()
 
 
-def _count_findings(users: Sequence[Cell], texts: pl.DataFrame) -> Iterator[Finding]:
+def _count_findings(users: Sequence[Cell], texts: Mapping[str, pl.Series]) -> Iterator[Finding]:
     only = users[0].source if len(users) == 1 else None
     if only is not None:
         if texts[only].null_count():
             yield Finding(texts[only].is_null(), NO_USER, only, "the row names no user")
         return
-    count = texts.select(pl.sum_horizontal(pl.col(cell.source).is_not_null() for cell in users)).to_series()
+    count = pl.select(pl.sum_horizontal(texts[cell.source].is_not_null() for cell in users)).to_series()
     yield from Finding.where(count == 0, NO_USER, None, "the row names no user")
     yield from Finding.where(count > 1, NO_USER, None, "the row names more than one user")

@@ -272,3 +272,13 @@ def test_an_object_id_is_one_word() -> None:
     assert made.rejects.select("_row", "column", "code").rows() == [
         (row, "objectId", codes.BAD_OBJECT_ID) for row in (2, 3, 4)
     ]
+
+
+@pytest.mark.parametrize("name", ["*", "^.*$", "^identity$", "x"])
+def test_names_of_columns_are_never_patterns(name: str) -> None:
+    """FAULTS D7: to polars ``*`` and ``^...$`` are all columns, or some."""
+    source = frame(**{"identity": ["someone", "", "else"], name: ["1", "2", "x"]})
+    made = mapped(source, {name: Column("Price", DataType.INTEGER)})
+    assert made.accepted.select("identity", "Price").rows() == [("someone", 1)]
+    assert made.rejects.select("_row", "column").rows() == [(2, "identity"), (3, name)]
+    assert made.sources.columns == ["_row", "identity", name]

@@ -12,24 +12,9 @@ from manifests.errors import ManifestInvalid, Problem
 from manifests.model import Column, Manifest
 from manifests.parse import MAX_JSON_BYTES, MAX_YAML_BYTES, parse_manifest
 from manifests.types import DataType, ImportType
+from tests.support.guide import PRINTED
 
 GOOD = {"fileName": "users.csv.asc", "type": "event", "clientEmail": "ops@example.com"}
-
-# as printed in the guide: a comment behind the last member, and an address that a page turned into a Markdown link
-PRINTED = """{  
-  "fileName": "parastest31.csv.asc",  
-  "type": "event",  
-  "columns": {  
-    "event_name": { "ctName": "evtName", "dataType": "String" },  
-    "time_stamp": {"ctName": "ts", "dataType": "Integer"},  
-    "identity": {"ctName": "identity", "dataType": "String"},  
-    "item_name": { "ctName": "Name", "dataType": "String" },  
-    "item_price": {"dataType": "Integer"},  
-    "item_delivery_date": { "ctName": "DeliveryDate", "dataType": "String" }  
-  },  
-  "clientEmail": "[[email\u00a0protected]](mailto:[email\u00a0protected])",  
-  "keyId": "ec491319-9823-48cd-b6a1-6bb0bc666d75"// Mention the KeyID here  
-}"""  # noqa: W291 -- the blanks at the ends are the guide's
 
 
 def parsed(**changes: object) -> Manifest:

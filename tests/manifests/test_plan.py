@@ -75,6 +75,7 @@ def test_all_missing_columns_are_named_with_the_closest() -> None:
         (["identity", "evtName", "__proto__"], "__proto__"),
         (["identity", "evtName", "_IMPORT"], "_IMPORT"),
         (["identity", "evtName", "_row"], "_row"),
+        (["identity", "evtName", "*"], "*"),
         (["identity", "evtName", "_fault"], "_fault"),
         (["identity", "evtName", "x" * 121], "x" * 121),
         (["identity", "evtName", "a\x00b"], "a\x00b"),
