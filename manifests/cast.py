@@ -89,8 +89,8 @@ def _texts(plan: Plan, frame: pl.DataFrame) -> dict[str, pl.Series]:
     companions = {cell.source: cell.operation for cell in plan.cells if cell.operation is not None}
     trim = [*(cell.source for cell in (*plan.users, *_maybe(plan.event))), *fields, *companions.values()]
     read = dict.fromkeys([*trim, *(cell.source for cell in values)])
-    texts = side_by_side({name: frame[name] for name in read}, lambda text: filled(text, plan.null_values))
-    texts |= side_by_side({name: texts[name] for name in trim}, trimmed)
+    texts = side_by_side({name: frame[name] for name in read}, lambda _, text: filled(text, plan.null_values))
+    texts |= side_by_side({name: texts[name] for name in trim}, lambda _, text: trimmed(text))
     for source, companion in companions.items():
         texts[companion] = operation_words(texts[companion])
         texts[source] = pl.select(pl.when(texts[companion].ne_missing(DELETE)).then(texts[source])).to_series()
@@ -106,14 +106,12 @@ def _values(plan: Plan, texts: Mapping[str, pl.Series]) -> dict[str, pl.Series]:
 
     Blanks around a cell are rare, so they are looked for only where a cast failed.
     """
-    values: dict[str, pl.Series] = {}
-    for cell in (*_maybe(plan.timestamp), *plan.cells):
-        if cell.asked is DataType.STRING:
-            continue
-        text = texts[cell.source]
-        value = typed(text, cell)
-        values[cell.source] = value if value.null_count() == text.null_count() else typed(bare(text), cell)
-    return values
+    cells = {cell.source: cell for cell in (*_maybe(plan.timestamp), *plan.cells) if cell.asked is not DataType.STRING}
+    values = typed(texts, cells)
+    failed = {
+        name: bare(texts[name]) for name, value in values.items() if value.null_count() != texts[name].null_count()
+    }
+    return values | typed(failed, {name: cells[name] for name in failed})
 
 
 def _fault_findings(frame: pl.DataFrame) -> Iterator[Finding]:

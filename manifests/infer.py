@@ -13,7 +13,15 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from manifests.dates import DATE_PATTERNS, EPOCH_MILLISECONDS, EPOCH_SECONDS, ISO_8601, moments
+from manifests.dates import (
+    DATE_PATTERNS,
+    EPOCH_MILLISECONDS,
+    EPOCH_SECONDS,
+    ISO_8601,
+    in_range,
+    iso_moments,
+    pattern_moments,
+)
 from manifests.lists import string_lists
 from manifests.names import EVENT_NAME, FORBIDDEN_IN_NAMES, MAX_NAME_CHARS, TIMESTAMP, canonical_target, name_problem
 from manifests.people import FIELD_TYPES
@@ -204,7 +212,12 @@ def _is_list(values: pl.Series) -> bool:
 
 
 def _date(values: pl.Series) -> tuple[DataType | None, str | None, str | None]:
-    fitting = [form for form in (*DATE_PATTERNS, ISO_8601) if moments(values, form, "UTC").null_count() == 0]
+    forms = values.to_frame("text").select(
+        pattern_moments(pl.col("text"), form, "UTC").alias(form) for form in DATE_PATTERNS
+    )
+    fitting = [column.name for column in forms if in_range(column).null_count() == 0]
+    if in_range(iso_moments(values, "UTC")).null_count() == 0:
+        fitting.append(ISO_8601)
     if not fitting:
         return None, None, None
     first = fitting[0]

@@ -15,23 +15,31 @@ from manifests.findings import Finding
 
 MAX_LIST_VALUES = 100
 
+_BLANKS = " \t"
 _SURROGATES = r"\\u[dD][89abAB][0-9A-Fa-f]{2}\\u[dD][c-fC-F][0-9A-Fa-f]{2}"  # a pair; half of one is no character
 _ESCAPED = rf"\\[\"\\/bfnrt]|\\u(?:[0-9A-Ca-cE-Fe-f][0-9A-Fa-f]{{3}}|[dD][0-7][0-9A-Fa-f]{{2}})|{_SURROGATES}"
 _JSON_STRING = rf"\"(?:[^\"\\\x00-\x1f]|{_ESCAPED})*\""
-_BLANK = r"[ \t\r\n]*"
-_JSON_LIST = rf"^{_BLANK}\[{_BLANK}(?:{_JSON_STRING}{_BLANK}(?:,{_BLANK}{_JSON_STRING}{_BLANK})*)?\]{_BLANK}$"
+_JSON_BLANK = r"[ \t\r\n]*"
+_JSON_VALUE = rf"{_JSON_STRING}{_JSON_BLANK}"
+_JSON_LIST = rf"^{_JSON_BLANK}\[{_JSON_BLANK}(?:{_JSON_VALUE}(?:,{_JSON_BLANK}{_JSON_VALUE})*)?\]{_JSON_BLANK}$"
 
 
 def string_lists(text: pl.Series, separator: str | None) -> pl.Series:
-    """The values of each filled cell; null where it is no JSON array of strings and no ``separator`` was promised."""
+    """The values of each filled cell; null where it is no JSON array of strings and no ``separator`` was promised.
+
+    Blanks, empty values and repeated ones are rare, and only removed where there are any.
+    """
     if separator is not None:
-        parts = text.str.split(separator)
+        values = text.str.split(separator)
     else:
         whole = pl.select(pl.when(text.str.contains(_JSON_LIST)).then(text)).to_series()
-        parts = whole.str.json_decode(pl.List(pl.String))
-    bare = pl.element().str.strip_chars(" \t")
-    values = parts.list.eval(pl.when(bare.str.len_bytes() > 0).then(bare))
-    return values.list.drop_nulls().list.unique(maintain_order=True)
+        values = whole.str.json_decode(pl.List(pl.String))
+    inner = values.explode()
+    if (inner.str.contains(f"[{_BLANKS}]") | (inner.str.len_bytes() == 0)).any():
+        bare = pl.element().str.strip_chars(_BLANKS)
+        values = values.list.eval(pl.when(bare.str.len_bytes() > 0).then(bare)).list.drop_nulls()
+    repeated = values.list.n_unique() < values.list.len()
+    return values.list.unique(maintain_order=True) if repeated.any() else values
 
 
 def list_findings(source: str, values: pl.Series, *, max_chars: int) -> Iterator[Finding]:
