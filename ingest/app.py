@@ -15,6 +15,7 @@ from ingest.clock import Now, utc_now
 from ingest.ledger import audit
 from ingest.ledger.accounts import Accounts
 from ingest.ledger.database import Database
+from ingest.ledger.history import History
 from ingest.ledger.imports import Imports
 from ingest.ledger.master_keys import MasterKeys
 from ingest.ledger.outbox import Outbox
@@ -44,6 +45,7 @@ class App:
         self.pgp_keys = PgpKeys(self.database)
         self.signers = Signers(self.database)
         self.imports = Imports(self.database)
+        self.history = History(self.database)
         self.queue = Queue(self.database, lease=timedelta(seconds=settings.worker.lease_s))
         self.outbox = Outbox(self.database)
         self.spool = Spool(settings.spool_dir)
@@ -92,6 +94,7 @@ class App:
             accounts=self.accounts,
             pgp_keys=self.pgp_keys,
             signers=self.signers,
+            history=self.history,
             keyring=self.keyring,
             spool=self.spool,
             lake=self.lake,

@@ -17,9 +17,11 @@ import structlog
 
 from ingest.backoff import next_attempt
 from ingest.clock import Now
+from ingest.drift import drift_between
 from ingest.errors import FileMissing, Interrupted, LeaseLost, LedgerUnavailable, SpoolUnavailable, WorkerLost
 from ingest.keyring import Keyring
 from ingest.ledger.accounts import Account, Accounts
+from ingest.ledger.history import History
 from ingest.ledger.pgp_keys import PgpKeys
 from ingest.ledger.queue import Lease, Queue
 from ingest.ledger.signers import Signers
@@ -33,8 +35,9 @@ from ingest.states import State
 from ingest.steps.ahead import ahead
 from ingest.steps.decrypt import Opening, PlainText
 from ingest.steps.load import load
-from ingest.steps.map import Tally, mapped
+from ingest.steps.map import Tally, columns_read, mapped
 from ingest.steps.parse import CsvRecords
+from ingest.steps.preview import preview
 from ingest.steps.settle import notices_of, rejects_message, settle
 from ingest.steps.stopwatch import Stopwatch
 from keystore.errors import KeystoreError
@@ -65,6 +68,7 @@ class Carrier:
         accounts: Accounts,
         pgp_keys: PgpKeys,
         signers: Signers,
+        history: History,
         keyring: Keyring,
         spool: Spool,
         lake: Lake,
@@ -75,6 +79,7 @@ class Carrier:
         self._accounts = accounts
         self._pgp_keys = pgp_keys
         self._signers = signers
+        self._history = history
         self._keyring = keyring
         self._spool = spool
         self._lake = lake
@@ -161,6 +166,7 @@ class Carrier:
             key_id=manifest.key_id,
             client_email=manifest.client_email,
             data_file=manifest.file_name,
+            dry_run=manifest.dry_run,
         )
         notices = notices_of(attempt.report, Stage.PICKED_UP, attempt.account)
         self._queue.picked_up(attempt.lease, attempt.report, notices, self._now())
@@ -192,11 +198,27 @@ class Carrier:
                 records.header,
                 self._lake.registry(report.account, manifest.type),
                 allow_reserved_events=attempt.account.allow_reserved_events,
+                max_properties=settings.limits.max_properties,
             )
+            attempt.report = replace(attempt.report, columns=columns_read(plan))
+            names = self._history.names_of_events(report.account, most=settings.limits.max_event_names)
             frames = watch.timed("parse", iter(records))
-            rows = mapped(frames, plan, received_at=report.received_at, tally=tally, manifest=manifest, watch=watch)
-            with closing(ahead(rows, most=_FRAMES_AHEAD, name="map")) as stored:
-                attempt.rows_stored = load(self._lake, attempt.lease, manifest.type, plan, watch.waiting(stored), watch)
+            rows = mapped(
+                frames,
+                plan,
+                received_at=report.received_at,
+                tally=tally,
+                manifest=manifest,
+                watch=watch,
+                names=names,
+            )
+            with closing(ahead(rows, most=_FRAMES_AHEAD, name="map")) as ahead_rows:
+                accepted = watch.waiting(ahead_rows)
+                if manifest.dry_run:
+                    attempt.report = replace(attempt.report, preview=preview(plan, tally, accepted, watch))
+                else:
+                    attempt.rows_stored = load(self._lake, attempt.lease, manifest.type, plan, accepted, watch)
+                    self._history.add_event_names(report.account, names.stored, self._now())
         except ManifestError:
             # what stands in the data says nothing before the message has proven itself: its own failure goes first,
             # or the verdicts would tell apart what the sender's changes made of it (FAULTS.md P32)
@@ -291,6 +313,8 @@ class Carrier:
                 reject_file=None if rejects is None else reject_file_name(report.manifest, report.id),
                 rejects_in_file=0 if rejects is None else len(tally.kept),
             )
+        if report.state == State.SUCCEEDED and (before := self._history.previous(report)) is not None:
+            report = replace(report, drift=drift_between(before, report))
         report = replace(report, finished_at=self._now(), seconds=attempt.watch.rounded())
         settle(self._queue, self._spool, attempt.lease, report, attempt.account, self._now, rejects=rejects)
         _log.info(

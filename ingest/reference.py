@@ -1,4 +1,4 @@
-"""The reference pages below docs/, written from the code: settings, and codes of rows and failures.
+"""The reference pages below docs/, written from the code: settings, codes of rows and failures, the manifest's schema.
 
     python -m ingest.reference docs
 
@@ -19,6 +19,7 @@ from pydantic.fields import FieldInfo
 from ingest.outcomes import AFTER, OUR_FAULT, OUR_FAULT_CODE, Next
 from ingest.settings import Settings
 from manifests.codes import ROW_CODES
+from manifests.schema import schema_text
 
 _WRITTEN = "<!-- written by `python -m ingest.reference docs`; change the code, not this page -->"
 _WHO = {Next.REJECT: "the sender", Next.DEFER: "nobody: it is tried again", Next.HOLD: "the operator"}
@@ -112,7 +113,7 @@ def _first_sentence(error: type[Exception]) -> str:
     return (inspect.getdoc(error) or "").split("\n\n")[0].replace("\n", " ").replace("``", "`")
 
 
-PAGES = {"configuration.md": configuration_page, "codes.md": codes_page}
+PAGES = {"configuration.md": configuration_page, "codes.md": codes_page, "manifest.schema.json": schema_text}
 
 
 def main() -> None:

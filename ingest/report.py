@@ -18,12 +18,48 @@ class RejectedRow:
 
 
 @dataclass(frozen=True, slots=True)
+class FileColumn:
+    """A column of the file that was read, and what it was read as, in the words of a manifest."""
+
+    name: str
+    target: str
+    data_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """One thing that differs from the previous import of the same manifest; never a value of a row."""
+
+    kind: str
+    column: str | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class PropertyPreview:
+    """What a dry run would have stored of one property.
+
+    ``filled`` counts rows with a value, ``distinct`` the different values among the first ``sampled`` rows, both of
+    the accepted rows; ``rejected`` the rows that were rejected for this property.
+    """
+
+    name: str
+    data_type: str
+    filled: int
+    distinct: int
+    sampled: int
+    rejected: int
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """The facts about one import.
 
     Times are aware UTC; ``seconds`` maps a step to the time it took; ``rejects`` holds only the first
     rows, ``rows_rejected`` counts all, ``rejects_in_file`` those in the reject file; ``sha256`` and
-    ``bytes_encrypted`` are of the file as it was uploaded. ``pair`` is the fingerprint of the pair that opened it,
+    ``bytes_encrypted`` are of the file as it was uploaded. ``columns`` are those of the file that were read, ``drift``
+    is against the previous import of the manifest; after a dry run, which stores nothing, ``preview`` has the
+    properties that it would have stored. ``pair`` is the fingerprint of the pair that opened it,
     ``signature`` what its signatures came to (`keystore.openpgp.SignatureState`), ``signer`` whose they are.
     """
 
@@ -55,6 +91,10 @@ class Report:
     bytes_plain: int | None = None
     sha256: str | None = None
     attempts: int = 0
+    dry_run: bool = False
+    columns: tuple[FileColumn, ...] = ()
+    drift: tuple[Drift, ...] = ()
+    preview: tuple[PropertyPreview, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The report with stable keys and only JSON types; times as ISO 8601 with ``Z``."""
@@ -62,5 +102,6 @@ class Report:
         for name in ("received_at", "finished_at"):
             moment: datetime | None = facts[name]
             facts[name] = None if moment is None else moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        facts["rejects"] = [asdict(reject) for reject in self.rejects]
+        for name in ("rejects", "columns", "drift", "preview"):
+            facts[name] = list(facts[name])
         return facts

@@ -123,6 +123,15 @@ class ResultSettings(_Section):
     max_reject_bytes: PositiveInt = Field(8_000_000, description="Size of the rows in the encrypted reject file.")
 
 
+class LimitSettings(_Section):
+    """What an account may store."""
+
+    max_properties: PositiveInt = Field(
+        256, description="Properties of one event, and custom properties of all profiles of an account together."
+    )
+    max_event_names: PositiveInt = Field(512, description="Different event names of an account.")
+
+
 class VaultSettings(_Section):
     """Source of the master key: systemd credential `master-key`, else this file, else the environment."""
 
@@ -146,6 +155,7 @@ class Settings(BaseSettings):
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
     watch: WatchSettings = Field(default_factory=WatchSettings)
     results: ResultSettings = Field(default_factory=ResultSettings)
+    limits: LimitSettings = Field(default_factory=LimitSettings)
     vault: VaultSettings = Field(default_factory=VaultSettings)
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 

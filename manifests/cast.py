@@ -5,24 +5,28 @@ from 1) and ``_fault`` (Int32, null or a code of `manifests.codes` that the pars
 order: fault, user, event name, time, then the properties in the order of the header; the first that a row breaks is its
 reason. A mask is made only for a column in which something is wrong: that is seen by counting nulls.
 
-Users, event names, Email, Phone and Gender are stored without blanks around them, other Strings as they came.
+Users, event names, Email, Phone, Gender and Education are stored without blanks around them, other Strings as they
+came. An event may fill at most so many properties; that is asked last.
 A profile row with a user and no property is accepted: it says that the user exists.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 import polars as pl
 
 from manifests import codes
-from manifests.cells import POLARS_TYPES, filled, trimmed, typed
+from manifests.cells import POLARS_TYPES, bare, filled, side_by_side, trimmed, typed
+from manifests.event_names import EventNames
 from manifests.events import event_name_findings
 from manifests.findings import Finding
-from manifests.names import EVENT_NAME, TIMESTAMP
-from manifests.people import PERSON_FIELDS, person_findings, stored_gender
+from manifests.lists import list_findings, or_nothing
+from manifests.names import EVENT_NAME, TIMESTAMP, operation_column
+from manifests.operations import DELETE, operation_findings, operation_words, stored_operation
+from manifests.people import FIELD_CODES, age_findings, person_findings, spelled
 from manifests.plan import Cell, Plan
 from manifests.types import USER_COLUMNS, DataType, ImportType
 from manifests.users import user_findings
@@ -37,7 +41,7 @@ REJECT_SCHEMA = pl.Schema({"_row": pl.Int64, "column": pl.String, "code": pl.Int
 class Mapped:
     """What became of one frame; every row is in exactly one of ``accepted`` and ``rejects``, both in order of ``_row``.
 
-    ``accepted``: ``_row``, the four user columns, for events ``evtName`` and ``ts``, then the plan's properties.
+    ``accepted``: ``_row``, the four user columns, for events ``evtName`` and ``ts``, then `Plan.properties`.
     ``rejects``: ``_row``, ``column`` (of the file; null when no single one is to blame), ``code``, ``reason``.
     ``sources``: the rejected rows as they came, ``_row`` first.
     """
@@ -47,15 +51,19 @@ class Mapped:
     sources: pl.DataFrame
 
 
-def apply(plan: Plan, frame: pl.DataFrame, *, received_at: datetime) -> Mapped:
-    """The rows of ``frame`` after the plan; ``received_at`` (aware) is the time of events that have none."""
+def apply(plan: Plan, frame: pl.DataFrame, *, received_at: datetime, names: EventNames | None = None) -> Mapped:
+    """The rows of ``frame`` after the plan; ``received_at`` (aware) is the time of events that have none.
+
+    ``names`` goes from frame to frame of a file and learns the event names that come; without it every name is new.
+    """
     texts = _texts(plan, frame)
     values = _values(plan, texts)
     findings = [
         *_fault_findings(frame),
         *user_findings(plan.users, texts),
-        *event_name_findings(plan, texts),
+        *event_name_findings(plan, texts, frame["_fault"], names if names is not None else EventNames()),
         *_cell_findings(plan, texts, values),
+        *_count_findings(plan, texts),
     ]
     accepted = _assembled(plan, frame, texts, values, received_at)
     if not findings:
@@ -71,33 +79,39 @@ def apply(plan: Plan, frame: pl.DataFrame, *, received_at: datetime) -> Mapped:
     )
 
 
-def _texts(plan: Plan, frame: pl.DataFrame) -> pl.DataFrame:
-    """The filled cells of every source that the plan reads, as strings; null is no value."""
+def _texts(plan: Plan, frame: pl.DataFrame) -> dict[str, pl.Series]:
+    """The filled cells of every source that the plan reads, as strings; null is no value.
+
+    The value beside ``$delete`` is none. Companion columns have the words of their operations.
+    """
     values = [*_maybe(plan.timestamp), *plan.cells]
-    person = [cell for cell in values if plan.type is ImportType.PROFILE and cell.target in PERSON_FIELDS]
-    bare = [*plan.users, *_maybe(plan.event), *person]
-    sources = {cell.source for cell in (*bare, *values)}
-    texts = frame.select(filled(pl.col(name), plan.null_values) for name in frame.columns if name in sources)
-    return texts.with_columns(trimmed(texts[cell.source]).alias(cell.source) for cell in bare)
+    fields = [cell.source for cell in values if cell.field is not None and cell.asked is DataType.STRING]
+    companions = {cell.source: cell.operation for cell in plan.cells if cell.operation is not None}
+    trim = [*(cell.source for cell in (*plan.users, *_maybe(plan.event))), *fields, *companions.values()]
+    read = dict.fromkeys([*trim, *(cell.source for cell in values)])
+    texts = side_by_side({name: frame[name] for name in read}, lambda _, text: filled(text, plan.null_values))
+    texts |= side_by_side({name: texts[name] for name in trim}, lambda _, text: trimmed(text))
+    for source, companion in companions.items():
+        texts[companion] = operation_words(texts[companion])
+        texts[source] = pl.select(pl.when(texts[companion].ne_missing(DELETE)).then(texts[source])).to_series()
+    return texts
 
 
 def _maybe(cell: Cell | None) -> tuple[Cell, ...]:
     return () if cell is None else (cell,)
 
 
-def _values(plan: Plan, texts: pl.DataFrame) -> dict[str, pl.Series]:
+def _values(plan: Plan, texts: Mapping[str, pl.Series]) -> dict[str, pl.Series]:
     """The columns that are not stored as the strings they came as, typed, by source.
 
     Blanks around a cell are rare, so they are looked for only where a cast failed.
     """
-    values: dict[str, pl.Series] = {}
-    for cell in (*_maybe(plan.timestamp), *plan.cells):
-        if cell.asked is DataType.STRING:
-            continue
-        text = texts[cell.source]
-        value = typed(text, cell)
-        values[cell.source] = value if value.null_count() == text.null_count() else typed(trimmed(text), cell)
-    return values
+    cells = {cell.source: cell for cell in (*_maybe(plan.timestamp), *plan.cells) if cell.asked is not DataType.STRING}
+    values = typed(texts, cells)
+    failed = {
+        name: bare(texts[name]) for name, value in values.items() if value.null_count() != texts[name].null_count()
+    }
+    return values | typed(failed, {name: cells[name] for name in failed})
 
 
 def _fault_findings(frame: pl.DataFrame) -> Iterator[Finding]:
@@ -108,37 +122,58 @@ def _fault_findings(frame: pl.DataFrame) -> Iterator[Finding]:
             yield Finding((faults == code).fill_null(value=False), int(code), None)
 
 
-def _cell_findings(plan: Plan, texts: pl.DataFrame, values: dict[str, pl.Series]) -> Iterator[Finding]:
+def _cell_findings(plan: Plan, texts: Mapping[str, pl.Series], values: dict[str, pl.Series]) -> Iterator[Finding]:
     """The rows whose time or properties do not keep what the manifest promises."""
     for cell in (*_maybe(plan.timestamp), *plan.cells):
         text = texts[cell.source]
-        if cell.source in values:
-            yield from _misfits(cell, text, values[cell.source])
-        elif (text.str.len_bytes() > MAX_STRING_CHARS).any():  # bytes are counted faster than characters
-            yield from Finding.where(text.str.len_chars() > MAX_STRING_CHARS, codes.TOO_LONG, cell.source)
-        if plan.type is ImportType.PROFILE:
-            yield from person_findings(cell, text)
+        if cell.operation is not None:
+            yield from operation_findings(cell, texts[cell.operation])
+        if cell.source not in values:
+            if (text.str.len_bytes() > MAX_STRING_CHARS).any():  # bytes are counted faster than characters
+                yield from Finding.where(text.str.len_chars() > MAX_STRING_CHARS, codes.TOO_LONG, cell.source)
+            yield from person_findings(cell.field, cell.source, text)
+            continue
+        value = values[cell.source]
+        yield from _misfits(cell, text, value)
+        if cell.asked is DataType.STRING_LIST:
+            yield from list_findings(cell.source, value, max_chars=MAX_STRING_CHARS)
+        elif cell.field == "Age":
+            yield from age_findings(cell.source, value)
 
 
 def _misfits(cell: Cell, text: pl.Series, value: pl.Series) -> Iterator[Finding]:
+    """The rows whose filled cell has no value of the promised type."""
     if value.null_count() == text.null_count():
         return
-    promised = trimmed(text).is_not_null()
+    code, reason = _misfit(cell)
+    yield from Finding.where(bare(text).is_not_null() & value.is_null(), code, cell.source, reason)
+
+
+def _misfit(cell: Cell) -> tuple[int, str | None]:
+    """The code and, where the code alone says too little, the reason of a cell that does not fit."""
     if cell.target == TIMESTAMP:
-        yield from Finding.where(promised & value.is_null(), codes.BAD_TIMESTAMP, cell.source)
-    elif cell.asked is DataType.DATE:
-        yield from Finding.where(
-            promised & value.is_null(), codes.BAD_DATE, cell.source, f"the value is not a date of the form {cell.form}"
-        )
-    else:
-        article = "an" if cell.asked is DataType.INTEGER else "a"
-        yield from Finding.where(
-            promised & value.is_null(), codes.WRONG_TYPE, cell.source, f"the value is not {article} {cell.asked}"
-        )
+        return codes.BAD_TIMESTAMP, None
+    if cell.field in FIELD_CODES:
+        return FIELD_CODES[cell.field], None
+    match cell.asked:
+        case DataType.DATE:
+            return codes.BAD_DATE, f"the value is not a date of the form {cell.form}"
+        case DataType.STRING_LIST:
+            return codes.WRONG_TYPE, "the value is not a StringList: a JSON array of strings, as there is no separator"
+        case _:
+            article = "an" if cell.asked is DataType.INTEGER else "a"
+            return codes.WRONG_TYPE, f"the value is not {article} {cell.asked}"
+
+
+def _count_findings(plan: Plan, texts: Mapping[str, pl.Series]) -> Iterator[Finding]:
+    """The events with more properties than an event may have."""
+    if plan.type is ImportType.EVENT and len(plan.cells) > plan.max_properties:
+        count = pl.select(pl.sum_horizontal(texts[cell.source].is_not_null() for cell in plan.cells)).to_series()
+        yield from Finding.where(count > plan.max_properties, codes.TOO_MANY_PROPERTIES, None)
 
 
 def _assembled(
-    plan: Plan, frame: pl.DataFrame, texts: pl.DataFrame, values: dict[str, pl.Series], received_at: datetime
+    plan: Plan, frame: pl.DataFrame, texts: Mapping[str, pl.Series], values: dict[str, pl.Series], received_at: datetime
 ) -> pl.DataFrame:
     """All rows in the shape of accepted ones; rows with a finding have nulls where a cast failed."""
     height = frame.height
@@ -147,19 +182,29 @@ def _assembled(
     users = [(texts[sources[name]] if name in sources else nothing).alias(name) for name in USER_COLUMNS]
     columns = [frame["_row"], *users]
     if plan.type is ImportType.EVENT:
-        columns += [_event_names(plan, texts), _times(plan, values, height, received_at)]
-    for cell in plan.cells:
-        column = values.get(cell.source, texts[cell.source])
-        if plan.type is ImportType.PROFILE and cell.target == "Gender":
-            column = stored_gender(column)
-        columns.append(column.cast(POLARS_TYPES[cell.stored]).alias(cell.target))
-    return pl.DataFrame(columns)
+        columns += [_event_names(plan, texts, height), _times(plan, values, height, received_at)]
+    properties = [_stored(cell, values.get(cell.source, texts[cell.source])) for cell in plan.cells]
+    operations = [
+        stored_operation(texts[cell.operation], column).alias(operation_column(cell.target))
+        for cell, column in zip(plan.cells, properties, strict=True)
+        if cell.operation is not None
+    ]
+    return pl.DataFrame([*columns, *properties, *operations])
 
 
-def _event_names(plan: Plan, texts: pl.DataFrame) -> pl.Series:
+def _stored(cell: Cell, column: pl.Series) -> pl.Series:
+    """The column as the lake has it."""
+    if cell.asked is DataType.STRING_LIST:
+        column = or_nothing(column)
+    elif cell.asked is DataType.STRING:
+        column = spelled(cell.field, column)
+    return column.cast(POLARS_TYPES[cell.stored]).alias(cell.target)
+
+
+def _event_names(plan: Plan, texts: Mapping[str, pl.Series], height: int) -> pl.Series:
     if plan.event is not None:
         return texts[plan.event.source].alias(EVENT_NAME)
-    return pl.repeat(plan.event_name, texts.height, dtype=pl.String, eager=True).alias(EVENT_NAME)
+    return pl.repeat(plan.event_name, height, dtype=pl.String, eager=True).alias(EVENT_NAME)
 
 
 def _times(plan: Plan, values: dict[str, pl.Series], height: int, received_at: datetime) -> pl.Series:

@@ -1,7 +1,8 @@
 """The forms a date may have (CONTRACT.md 2), and how a column of strings in one of them becomes moments in UTC.
 
 A form is matched strictly: all digits must be there. A missing time of day is 00:00:00. A local time that a clock
-change repeats means the first of the two; one that it skips is no date.
+change repeats means the first of the two; one that it skips is no date. The casts know the clock changes of zones up to
+the year 2099; after it a zone's standard time counts.
 """
 
 from __future__ import annotations
@@ -30,10 +31,13 @@ _FORMS = _DAY_FORMS | {
     for name, (strptime, shape) in _DAY_FORMS.items()
 }
 
-DATE_FORMATS = (*_FORMS, ISO_8601, EPOCH_SECONDS, EPOCH_MILLISECONDS)
+DATE_PATTERNS = tuple(_FORMS)
+"""The forms that are patterns."""
+
+DATE_FORMATS = (*DATE_PATTERNS, ISO_8601, EPOCH_SECONDS, EPOCH_MILLISECONDS)
 """Every form, by its canonical name."""
 
-_SPELLINGS = {
+FORMAT_SPELLINGS = {
     "iso8601": ISO_8601,
     "iso": ISO_8601,
     "epoch": EPOCH_SECONDS,
@@ -45,13 +49,21 @@ _SPELLINGS = {
     "epochmillisecond": EPOCH_MILLISECONDS,
     "epochmilliseconds": EPOCH_MILLISECONDS,
 }
+"""Other spellings of the forms that are no patterns, of which only letters and digits count, in any letter case."""
 
 _ISO = (
     r"^(?P<day>[0-9]{4}-[0-9]{2}-[0-9]{2})"
     r"(?:[T ](?P<clock>[0-2][0-9]:[0-5][0-9])(?::(?P<second>[0-5][0-9])(?:\.(?P<fraction>[0-9]{1,9}))?)?"
     r"(?:(?P<zulu>Z)|(?P<sign>[+-])(?P<hours>[0-2][0-9]):?(?P<minutes>[0-5][0-9]))?)?$"
 )
-_ISO_DAY_BYTES = 10
+_ISO_SECONDS = ("%Y-%m-%dT%H:%M:%S", f"{_DAY_FORMS['yyyy-MM-dd'][1]}T{_TIME[1]}")
+_ISO_WAYS = (  # (strptime, shape) of the usual ways to write it
+    _DAY_FORMS["yyyy-MM-dd"],
+    _FORMS["yyyy-MM-dd HH:mm:ss"],
+    _ISO_SECONDS,
+    (f"{_ISO_SECONDS[0]}Z", f"{_ISO_SECONDS[1]}Z"),
+    (f"{_ISO_SECONDS[0]}%z", f"{_ISO_SECONDS[1]}[+-][0-2][0-9]:[0-5][0-9]"),
+)
 
 _EARLIEST = datetime(1, 1, 1, tzinfo=UTC)
 _LATEST = datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
@@ -63,7 +75,7 @@ def date_format(text: str) -> str | None:
     pattern = " ".join(text.split())
     if pattern in _FORMS:
         return pattern
-    return _SPELLINGS.get("".join(char for char in text.lower() if char.isalnum()))
+    return FORMAT_SPELLINGS.get("".join(char for char in text.lower() if char.isalnum()))
 
 
 def is_epoch(form: str) -> bool:
@@ -82,11 +94,33 @@ def _zones() -> frozenset[str]:
     return frozenset(zoneinfo.available_timezones() - {"Factory", "localtime"})
 
 
-def moments(text: pl.Series, form: str, zone: str) -> pl.Series:
-    """The moments (microseconds, UTC, years 1 to 9999) that the strings name; null where one does not have the form."""
-    moment = _moments(text, form, zone)
+def pattern_moments(text: pl.Expr, form: str, zone: str) -> pl.Expr:
+    """The moments (microseconds, UTC) that strings of a pattern name; null where one does not have the form.
+
+    What lies beyond the years 1 to 9999 is for `in_range` to take away.
+    """
+    return _to_utc(_strictly(text, *_FORMS[form]), zone)
+
+
+def _strictly(text: pl.Expr, strptime: str, shape: str) -> pl.Expr:
+    """The local times of strings that have all digits."""
+    local = text.str.to_datetime(strptime, time_unit="us", strict=False)
+    return pl.when(text.str.contains(f"^{shape}$")).then(local)
+
+
+def in_range(moment: pl.Series) -> pl.Series:
+    """The moments in the years 1 to 9999; null for the others."""
     inside = moment.is_between(_EARLIEST, _LATEST)
     return moment if inside.all() else _where(inside, moment)
+
+
+def epoch_moments(text: pl.Series, form: str) -> pl.Series:
+    """The moments that whole numbers name, as `pattern_moments` gives them."""
+    per_second = 1000 if form == EPOCH_MILLISECONDS else 1
+    number = text.cast(pl.Int64, strict=False)
+    limit = _MAX_EPOCH_SECONDS * per_second
+    safe = number if number.is_between(-limit, limit).all() else _where(number.is_between(-limit, limit), number)
+    return (safe * (1_000_000 // per_second)).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
 
 
 def _where(mask: pl.Series, values: pl.Series) -> pl.Series:
@@ -94,33 +128,32 @@ def _where(mask: pl.Series, values: pl.Series) -> pl.Series:
     return pl.select(pl.when(mask).then(values)).to_series()
 
 
-def _moments(text: pl.Series, form: str, zone: str) -> pl.Series:
-    if is_epoch(form):
-        return _from_epoch(text, per_second=1000 if form == EPOCH_MILLISECONDS else 1)
-    if form == ISO_8601:
-        return _from_iso(text, zone)
-    strptime, shape = _FORMS[form]
-    local = text.str.to_datetime(strptime, time_unit="us", strict=False)
-    return _to_utc(_where(text.str.contains(f"^{shape}$"), local), zone)
-
-
-def _from_epoch(text: pl.Series, *, per_second: int) -> pl.Series:
-    number = text.cast(pl.Int64, strict=False)
-    limit = _MAX_EPOCH_SECONDS * per_second
-    safe = number if number.is_between(-limit, limit).all() else _where(number.is_between(-limit, limit), number)
-    return (safe * (1_000_000 // per_second)).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
-
-
-def _to_utc(local: pl.Series, zone: str) -> pl.Series:
+def _to_utc(local: pl.Expr, zone: str) -> pl.Expr:
     if zone == "UTC":
         return local.dt.replace_time_zone("UTC")
     placed = local.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
     return placed.dt.convert_time_zone("UTC")
 
 
-def _from_iso(text: pl.Series, zone: str) -> pl.Series:
-    if (text.str.len_bytes() == _ISO_DAY_BYTES).all():  # days only; nulls do not count
-        return _moments(text, "yyyy-MM-dd", zone)
+def iso_moments(text: pl.Series, zone: str) -> pl.Series:
+    """The moments that strings of ISO 8601 name, as `pattern_moments` gives them.
+
+    Most columns are written in one way: that of the first string is tried, and the general one where it does not fit.
+    """
+    first = text.drop_nulls().head(1)
+    for strptime, shape in _ISO_WAYS:
+        if first.str.contains(f"^{shape}$").any():
+            local = _strictly(pl.col("text"), strptime, shape)
+            moment = local.dt.convert_time_zone("UTC") if strptime.endswith("%z") else _to_utc(local, zone)
+            if strptime.endswith("Z"):
+                moment = _to_utc(local, "UTC")
+            made = text.to_frame("text").select(moment).to_series()
+            if made.null_count() == text.null_count():
+                return made
+    return _any_iso(text, zone)
+
+
+def _any_iso(text: pl.Series, zone: str) -> pl.Series:
     parts = text.str.extract_groups(_ISO).struct.unnest()
     clock = pl.concat_str(
         "day", pl.lit(" "), pl.col("clock").fill_null("00:00"), pl.lit(":"), pl.col("second").fill_null("00")
@@ -134,7 +167,6 @@ def _from_iso(text: pl.Series, zone: str) -> pl.Series:
         zulu=pl.col("zulu").is_not_null(),
     )
     fixed = pl.when("zulu").then("local").otherwise(pl.col("local") - pl.col("behind")).dt.replace_time_zone("UTC")
-    here = _to_utc(times["local"], zone)
-    return times.select(
-        pl.coalesce(fixed, pl.when(pl.col("behind").is_null() & ~pl.col("zulu")).then(here))
-    ).to_series()
+    here = _to_utc(pl.col("local"), zone)
+    moment = pl.coalesce(fixed, pl.when(pl.col("behind").is_null() & ~pl.col("zulu")).then(here))
+    return times.select(moment).to_series()

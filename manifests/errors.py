@@ -46,20 +46,29 @@ class Problem:
 class ManifestInvalid(ManifestError):
     """The manifest breaks a rule; every problem of it is told, never only the first.
 
-    ``file_name`` and ``client_email`` are what could still be read of them, unchecked.
+    ``remarks`` are what is accepted, but not by other programs. ``file_name`` and ``client_email`` are what could
+    still be read of them, unchecked.
     """
 
     code = "manifest.invalid"
 
     def __init__(
-        self, problems: tuple[Problem, ...], *, file_name: str | None = None, client_email: str | None = None
+        self,
+        problems: tuple[Problem, ...],
+        *,
+        remarks: tuple[Problem, ...] = (),
+        file_name: str | None = None,
+        client_email: str | None = None,
     ) -> None:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         lines = [f"- {problem}" for problem in problems[:MAX_PROBLEMS_TOLD]]
         if len(problems) > MAX_PROBLEMS_TOLD:
             lines.append(f"- and {len(problems) - MAX_PROBLEMS_TOLD} more")
+        if remarks:
+            lines += ["And what is no problem here:", *(f"- {remark}" for remark in remarks)]
         super().__init__("\n".join([f"The manifest has {count}:", *lines]))
         self.problems = problems
+        self.remarks = remarks
         self.file_name = file_name
         self.client_email = client_email
 

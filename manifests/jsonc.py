@@ -10,6 +10,7 @@ import bisect
 import math
 import re
 
+from manifests.errors import Problem
 from manifests.node import MAX_DEPTH, Array, Member, Node, Object, Place, Scalar, Unreadable
 
 _BLANK = re.compile(r"(?:[ \t\r\n]++|//[^\n]*+|/\*(?:(?!\*/).)*+\*/)*+", re.DOTALL)
@@ -33,14 +34,17 @@ def _end_of_blank(text: str, start: int) -> int:
     return match.end() if match is not None else start
 
 
-def read_json(text: str) -> Node:
-    """The tree of a JSON text. Raises `Unreadable` with the place of the first thing that is not JSON."""
+def read_json(text: str) -> tuple[Node, tuple[Problem, ...]]:
+    """The tree of a JSON text, and what in it is accepted but no JSON: the first comment, the first trailing comma.
+
+    Raises `Unreadable` with the place of the first thing that cannot be read.
+    """
     scanner = _Scanner(text)
     node = scanner.value(depth=1)
     scanner.skip()
     if scanner.position < len(text):
         raise scanner.error("the text goes on after the end of the JSON value")
-    return node
+    return node, scanner.remarks()
 
 
 class _Scanner:
@@ -49,6 +53,8 @@ class _Scanner:
     def __init__(self, text: str) -> None:
         self.text = text
         self.position = 0
+        self._comment: int | None = None
+        self._trailing_comma: int | None = None
         self._line_starts = [0, *(match.end() for match in re.finditer("\n", text))]
 
     def place(self, position: int | None = None) -> Place:
@@ -59,9 +65,18 @@ class _Scanner:
     def error(self, message: str, position: int | None = None) -> Unreadable:
         return Unreadable(message, self.place(position))
 
+    def remarks(self) -> tuple[Problem, ...]:
+        """What was read so far and is no JSON."""
+        found = ((self._comment, "a comment"), (self._trailing_comma, "a comma with nothing after it"))
+        places = [(self.place(at), what) for at, what in found if at is not None]
+        text = "{} is accepted here, but it is not JSON: other programs refuse it"
+        return tuple(Problem("", text.format(what), place.line, place.column) for place, what in places)
+
     def skip(self) -> None:
         """Go to the next character that is neither blank nor comment."""
-        self.position = _end_of_blank(self.text, self.position)
+        start, self.position = self.position, _end_of_blank(self.text, self.position)
+        if self._comment is None and (slash := self.text.find("/", start, self.position)) >= 0:
+            self._comment = slash
         if self.text.startswith("/*", self.position):
             raise self.error("this comment is never closed")
 
@@ -121,7 +136,12 @@ class _Scanner:
         """Pass the comma after a value; ``False`` when it was a trailing one and ``closing`` is behind us too."""
         if not self.next_is(","):
             raise self.error(f'"," or "{closing}" is expected here')
-        return not self.next_is(closing)
+        comma = self.position - 1
+        if not self.next_is(closing):
+            return True
+        if self._trailing_comma is None:
+            self._trailing_comma = comma
+        return False
 
     def _string(self) -> str:
         match = _STRING.match(self.text, self.position)

@@ -16,7 +16,8 @@ class Column:
     """What the sender says about one column of the file.
 
     ``ct_name`` is ``None`` for the column's own name. ``format`` is one of `manifests.dates.DATE_FORMATS` and set for
-    dates only; ``timezone`` is an IANA name, ``None`` for the manifest's default.
+    dates only; ``timezone`` is an IANA name, ``None`` for the manifest's default. ``separator`` stands between the
+    values of a StringList; ``None`` means that a cell is a JSON array.
     """
 
     ct_name: str | None = None
@@ -24,6 +25,10 @@ class Column:
     format: str | None = None
     timezone: str | None = None
     ignore: bool = False
+    separator: str | None = None
+
+
+_UNDESCRIBED = Column()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +36,8 @@ class Manifest:
     """The sender's description of one data file; every field has been checked.
 
     ``key_id`` is lower case; ``size`` (bytes) and ``sha256`` (lower case hex) are those of the file as it is uploaded.
-    At most one of ``max_errors`` (rows) and ``max_errors_percent`` (of the rows read) is set.
+    A ``dry_run`` stores nothing. At most one of ``max_errors`` (rows) and ``max_errors_percent`` (of the rows read) is
+    set.
     """
 
     file_name: str
@@ -46,6 +52,7 @@ class Manifest:
     default_timezone: str = "UTC"
     size: int | None = None
     sha256: str | None = None
+    dry_run: bool = False
     on_error: Literal["skip", "abort"] = "skip"
     max_errors: int | None = None
     max_errors_percent: float | None = None
@@ -63,6 +70,10 @@ class Manifest:
         if self.max_errors is not None:
             return rejected <= self.max_errors
         return self.max_errors_percent is None or rejected * 100 <= self.max_errors_percent * read
+
+    def column(self, name: str) -> Column:
+        """What the manifest says about a column of the file, described or not."""
+        return self.columns.get(name, _UNDESCRIBED)
 
     def date_form(self, column: Column) -> tuple[str, str]:
         """The form and the time zone of a date column; ISO 8601 and the manifest's zone where it does not say."""

@@ -36,6 +36,13 @@ CONSENT_FLAGS = (
 FRAME_COLUMNS = ("_row", "_fault")
 """Columns that the parse step adds to the file's own; no column of a file may have one of these names."""
 
+OPERATION_SUFFIX = ".operation"
+"""What the name of a companion column ends with; before it stands the column whose operation it tells."""
+
+OPERATIONS = ("$set", "$add", "$remove", "$delete")
+
+_STORED_OPERATION = "$operation"  # no property can have such a name: $ is forbidden
+
 RESERVED_EVENTS = (
     "Notification Sent",
     "Notification Viewed",
@@ -56,9 +63,10 @@ RESERVED_EVENTS = (
 )
 
 MAX_NAME_CHARS = 120
+MAX_EVENT_NAME_CHARS = 512
 FORBIDDEN_IN_NAMES = "%><!|&.:;$'\"\\#"
 
-_RESERVED = {name.lower() for name in (*SYSTEM_COLUMNS, *FRAME_COLUMNS, "__proto__")}
+_RESERVED = {name.lower() for name in (*SYSTEM_COLUMNS, *FRAME_COLUMNS, "__proto__", "*")}
 _EVENT_TARGETS = {name.lower(): name for name in (*USER_COLUMNS, EVENT_NAME, TIMESTAMP)}
 _PROFILE_TARGETS = _EVENT_TARGETS | {name.lower(): name for name in (*PROFILE_FIELDS, *CONSENT_FLAGS)}
 
@@ -87,14 +95,24 @@ def name_problem(name: str) -> str | None:
     return None
 
 
+def operation_column(target: str) -> str:
+    """The name of the lake's column that holds the operations on a property."""
+    return f"{target}{_STORED_OPERATION}"
+
+
+def is_operation_column(name: str) -> bool:
+    """Whether a column of the lake holds operations, not values."""
+    return name.endswith(_STORED_OPERATION)
+
+
 def shown(text: str, *, most: int = 64) -> str:
     """A name from a sender, fit for a message: one line, printable, quoted, cut after ``most`` characters."""
     safe = "".join(char if char.isprintable() else "?" for char in text[:most])
     return f'"{safe}…"' if len(text) > most else f'"{safe}"'
 
 
-def closest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that looks most like ``name``, in any letter case; ``None`` when none does."""
+def closest(name: str, known: Iterable[str], *, likeness: float = 0.5) -> str | None:
+    """The known name that looks most like ``name``, in any letter case; ``None`` when none is ``likeness`` (0 to 1)."""
     by_lower = {candidate.lower(): candidate for candidate in known}
-    found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
+    found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=likeness)
     return by_lower[found[0]] if found else None

@@ -7,52 +7,35 @@ text from being read at all (a syntax error) is one problem; everything else is 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from types import MappingProxyType
 
 from manifests import scalars
 from manifests.codes import FORBIDDEN_NAME, ROW_CODES
 from manifests.dates import is_epoch
-from manifests.errors import ManifestInvalid
+from manifests.errors import ManifestInvalid, Problem
 from manifests.fields import Fields, Reading
 from manifests.jsonc import first_significant, read_json
 from manifests.model import Column, Manifest
 from manifests.names import (
     EVENT_NAME,
     FORBIDDEN_IN_NAMES,
+    MAX_EVENT_NAME_CHARS,
     TIMESTAMP,
     canonical_target,
     name_problem,
 )
 from manifests.node import Array, Member, Node, Object, Place, Scalar, Unreadable
-from manifests.people import PERSON_FIELDS
+from manifests.people import FIELD_TYPES
+from manifests.schema import MAX_NULL_VALUES, ColumnDocument, ManifestDocument
 from manifests.types import USER_COLUMNS, DataType, ImportType
 from manifests.yaml_subset import read_yaml
 
 MAX_JSON_BYTES = 256 * 1024
 MAX_YAML_BYTES = 64 * 1024
-MAX_NULL_VALUES = 100
-MAX_EVENT_NAME_CHARS = 512
 
-_KEYS = (
-    "fileName",
-    "type",
-    "clientEmail",
-    "keyId",
-    "columns",
-    "delimiter",
-    "quote",
-    "encoding",
-    "header",
-    "nullValues",
-    "size",
-    "sha256",
-    "eventName",
-    "defaultTimezone",
-    "dryRun",
-    "onError",
-    "maxErrors",
-)
-_COLUMN_KEYS = ("ctName", "dataType", "format", "timezone", "ignore", "separator")
+_KEYS = ManifestDocument.keys()
+_COLUMN_KEYS = ColumnDocument.keys()
 _NOT_YET = "not supported by this version yet"
 
 
@@ -64,7 +47,7 @@ def parse_manifest(data: bytes) -> Manifest:
     """
     reading = Reading()
     try:
-        root = _tree(data)
+        root, remarks = _tree(data)
     except Unreadable as error:
         text = data.decode("utf-8", "replace")
         raise ManifestInvalid(
@@ -74,14 +57,26 @@ def parse_manifest(data: bytes) -> Manifest:
     if reading.problems or manifest is None:
         raise ManifestInvalid(
             tuple(sorted(reading.problems, key=lambda problem: (problem.line or 0, problem.column or 0))),
+            remarks=remarks,
             file_name=_string_of(root, "fileName"),
             client_email=_string_of(root, "clientEmail"),
         )
     return manifest
 
 
-def _tree(data: bytes) -> Node:
-    """Raises `Unreadable` when the bytes are no text, too many, or neither JSON nor YAML."""
+def manifest_remarks(data: bytes) -> tuple[Problem, ...]:
+    """What in a manifest that can be read is accepted here, but not by other programs; nothing for other bytes."""
+    try:
+        return _tree(data)[1]
+    except Unreadable:
+        return ()
+
+
+def _tree(data: bytes) -> tuple[Node, tuple[Problem, ...]]:
+    """The tree, and remarks on how it is written.
+
+    Raises `Unreadable` when the bytes are no text, too many, or neither JSON nor YAML.
+    """
     if len(data) > MAX_JSON_BYTES:
         raise Unreadable(f"the manifest is larger than {MAX_JSON_BYTES // 1024} KiB", None)
     try:
@@ -97,7 +92,7 @@ def _tree(data: bytes) -> Node:
         return read_json(text)
     if len(data) > MAX_YAML_BYTES:
         raise Unreadable(f"a manifest in YAML is at most {MAX_YAML_BYTES // 1024} KiB", None)
-    return read_yaml(text)
+    return read_yaml(text), ()
 
 
 def _glimpse(text: str, key: str) -> str | None:
@@ -137,6 +132,7 @@ def _manifest(root: Node, reading: Reading) -> Manifest | None:
     default_timezone = fields.optional("defaultTimezone", scalars.timezone) or "UTC"
     size = fields.optional("size", scalars.byte_count)
     sha256 = fields.optional("sha256", scalars.sha256)
+    dry_run = fields.optional("dryRun", scalars.boolean) or False
     on_error = fields.optional("onError", scalars.on_error) or "skip"
     if file_name is None or kind is None or client_email is None:
         return None
@@ -153,6 +149,7 @@ def _manifest(root: Node, reading: Reading) -> Manifest | None:
         default_timezone=default_timezone,
         size=size,
         sha256=sha256,
+        dry_run=dry_run,
         on_error=on_error,
         max_errors=max_errors if isinstance(max_errors, int) else None,
         max_errors_percent=max_errors if isinstance(max_errors, float) else None,
@@ -166,8 +163,6 @@ def _refuse_unsupported(fields: Fields) -> None:
         fields.complain("encoding", f"encodings other than UTF-8 are {_NOT_YET}")
     if fields.optional("header", scalars.boolean) is False:
         fields.complain("header", f"files without a header are {_NOT_YET}")
-    if fields.optional("dryRun", scalars.boolean):
-        fields.complain("dryRun", f"dryRun is {_NOT_YET}")
 
 
 def _event_name(scalar: Scalar) -> str:
@@ -209,14 +204,13 @@ def _column(member: Member, kind: ImportType | None, reading: Reading) -> Column
         reading.add(path, 'must be an object such as {"ctName": "Price", "dataType": "Integer"}', member.value.place)
         return Column()
     fields = reading.fields(member.value, path, _COLUMN_KEYS)
-    if fields.has("separator"):
-        fields.complain("separator", f"separator and StringList are {_NOT_YET}")
     column = Column(
         ct_name=fields.optional("ctName", scalars.text),
         data_type=fields.optional("dataType", scalars.data_type) or DataType.STRING,
         format=fields.optional("format", scalars.date_form),
         timezone=fields.optional("timezone", scalars.timezone),
         ignore=fields.optional("ignore", scalars.boolean) or False,
+        separator=fields.optional("separator", scalars.separator),
     )
     if column.ct_name is not None and (problem := name_problem(column.ct_name)) is not None:
         fields.complain("ctName", problem)
@@ -228,15 +222,9 @@ def _settled(fields: Fields, name: str, column: Column, kind: ImportType | None)
     target = canonical_target(column.ct_name or name.strip(), kind or ImportType.EVENT)
     if target == TIMESTAMP and not fields.has("dataType"):
         is_date = column.format is not None or column.timezone is not None
-        column = Column(
-            column.ct_name,
-            DataType.DATE if is_date else DataType.INTEGER,
-            column.format,
-            column.timezone,
-            column.ignore,
-        )
+        column = replace(column, data_type=DataType.DATE if is_date else DataType.INTEGER)
     allowed = _allowed_types(target, kind)
-    if column.data_type not in allowed and not column.ignore:
+    if fields.has("dataType") and column.data_type not in allowed and not column.ignore:
         fields.complain("dataType", f"{target} can only be {' or '.join(allowed)}")
     if column.data_type is not DataType.DATE:
         for key in ("format", "timezone"):
@@ -244,6 +232,8 @@ def _settled(fields: Fields, name: str, column: Column, kind: ImportType | None)
                 fields.complain(key, f"only a Date has a {key}")
     elif column.timezone is not None and column.format is not None and is_epoch(column.format):
         fields.complain("timezone", "epoch time is always UTC")
+    if column.data_type is not DataType.STRING_LIST and fields.has("separator"):
+        fields.complain("separator", "only a StringList has a separator")
     return column
 
 
@@ -252,6 +242,8 @@ def _allowed_types(target: str, kind: ImportType | None) -> tuple[DataType, ...]
         return (DataType.STRING, DataType.INTEGER)
     if target == TIMESTAMP:
         return (DataType.INTEGER, DataType.DATE)
-    if target == EVENT_NAME or (kind is ImportType.PROFILE and target in PERSON_FIELDS):
+    if target == EVENT_NAME:
         return (DataType.STRING,)
+    if kind is ImportType.PROFILE and target in FIELD_TYPES:
+        return FIELD_TYPES[target]
     return tuple(DataType)

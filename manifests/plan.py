@@ -7,25 +7,29 @@ case and its spelling wins. All problems of the header are told at once.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from manifests.errors import HeaderMismatch, LimitExceeded, TypeConflict
-from manifests.model import Column, Manifest
+from manifests.header import check_header, listed
+from manifests.model import Manifest
 from manifests.names import (
     CONSENT_FLAGS,
     EVENT_NAME,
-    FRAME_COLUMNS,
+    OPERATION_SUFFIX,
     PROFILE_FIELDS,
     RESERVED_EVENTS,
     TIMESTAMP,
     canonical_target,
-    closest,
     name_problem,
+    operation_column,
     shown,
 )
+from manifests.people import FIELD_TYPES
 from manifests.types import USER_COLUMNS, DataType, ImportType
 
 MAX_PROPERTIES = 256
+MAX_EVENT_COLUMNS = 2000
+"""Different properties that all events of an account may have together; one event has at most `MAX_PROPERTIES`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,9 @@ class Cell:
     """How the cells of one file column are read, and under which name and type they are stored.
 
     ``asked`` is the type that the manifest promises, ``stored`` the lake's; they differ only where Integer widens to
-    Float. ``form`` and ``zone`` say how a date is read.
+    Float. ``form`` and ``zone`` say how a date is read, ``separator`` what stands between the values of a StringList
+    (``None``: a JSON array). ``field`` is the profile field whose rules it keeps, ``operation`` the companion column
+    that says what the value does.
     """
 
     source: str
@@ -42,6 +48,9 @@ class Cell:
     stored: DataType
     form: str
     zone: str
+    separator: str | None = None
+    field: str | None = None
+    operation: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +58,7 @@ class Plan:
     """How every column of one file is read; made by `build_plan`.
 
     ``users`` has one to four cells; a file of events has either ``event`` (a column) or ``event_name`` (fixed).
-    ``cells`` are the properties, in the order of the header.
+    ``cells`` are the properties, in the order of the header; a row may fill ``max_properties`` of them.
     """
 
     type: ImportType
@@ -61,11 +70,23 @@ class Plan:
     cells: tuple[Cell, ...]
     null_values: tuple[str, ...]
     allow_reserved_events: bool
+    max_properties: int
 
     @property
     def properties(self) -> dict[str, DataType]:
-        """The lake's columns that this file fills, without user, evtName and ts, in the order of the header."""
-        return {cell.target: cell.stored for cell in self.cells}
+        """The lake's columns that this file fills, without user, evtName and ts, in the order of the header.
+
+        Columns of operations come after all properties.
+        """
+        operations = {operation_column(cell.target): DataType.STRING for cell in self.cells if cell.operation}
+        return {cell.target: cell.stored for cell in self.cells} | operations
+
+    @property
+    def columns(self) -> dict[str, Cell]:
+        """Every column of the file that is read, by its name, in the order of the header; not the companions."""
+        special = [cell for cell in (self.event, self.timestamp) if cell is not None]
+        cells = {cell.source: cell for cell in (*self.users, *special, *self.cells)}
+        return {name: cells[name] for name in self.header if name in cells}
 
     @property
     def user_columns(self) -> tuple[str, ...]:
@@ -79,18 +100,21 @@ def build_plan(
     registry: Mapping[str, DataType],
     *,
     allow_reserved_events: bool = False,
+    max_properties: int = MAX_PROPERTIES,
 ) -> Plan:
     """The plan for a file with this header, whose names have no blanks around them.
 
-    Raises `HeaderMismatch` when header and manifest do not fit, `LimitExceeded` beyond `MAX_PROPERTIES`, and
-    `TypeConflict` when a property is stored with another type.
+    Raises `HeaderMismatch` when header and manifest do not fit, `LimitExceeded` beyond ``max_properties`` of a profile
+    or `MAX_EVENT_COLUMNS`, and `TypeConflict` when a property is stored with another type.
     """
-    _check_header(manifest, header)
+    check_header(manifest, header)
     spellings = {name.lower(): name for name in registry}
+    companions = _companions(manifest, header)
     cells = [
-        _cell(manifest, name, manifest.columns.get(name), spellings)
+        replace(cell, operation=companions.get(name))
         for name in header
-        if (column := manifest.columns.get(name)) is None or not column.ignore
+        if name not in companions.values() and not manifest.column(name).ignore
+        for cell in [_cell(manifest, name, spellings)]
     ]
     _check_targets(cells)
     special = {cell.target: cell for cell in cells if _is_special(cell.target)}
@@ -99,10 +123,10 @@ def build_plan(
     if not users:
         raise HeaderMismatch(
             f"No column names the user: map one to {', '.join(USER_COLUMNS[:-1])} or {USER_COLUMNS[-1]}. "
-            f"The file has the columns {_listed(header)}."
+            f"The file has the columns {listed(header)}."
         )
     _check_event(manifest, special, allow_reserved_events=allow_reserved_events)
-    _check_count(manifest.type, properties, registry)
+    _check_count(manifest.type, properties, registry, max_properties)
     return Plan(
         type=manifest.type,
         header=tuple(header),
@@ -113,43 +137,37 @@ def build_plan(
         cells=properties,
         null_values=manifest.null_values,
         allow_reserved_events=allow_reserved_events,
+        max_properties=max_properties,
     )
 
 
-def _check_header(manifest: Manifest, header: Sequence[str]) -> None:
-    """Every column is named once, and every mapped column is there (FAULTS.md D2, D7)."""
-    seen: set[str] = set()
-    for number, name in enumerate(header, start=1):
-        if not name:
-            raise HeaderMismatch(f"Column {number} of the file has no name in the header.")
-        if name in seen:
-            raise HeaderMismatch(f"The header names the column {shown(name)} twice.", column=name)
-        if name in FRAME_COLUMNS:
-            raise HeaderMismatch(f"The column name {shown(name)} is reserved; give it another one.", column=name)
-        seen.add(name)
-    missing = [name for name, column in manifest.columns.items() if name not in seen and not column.ignore]
-    if missing:
-        lines = [_missing(name, header) for name in missing]
-        raise HeaderMismatch("\n".join(lines), column=missing[0])
+def _companions(manifest: Manifest, header: Sequence[str]) -> dict[str, str]:
+    """By column of a profile its companion, which tells the operation; one that the manifest describes is none.
+
+    Raises `HeaderMismatch` for the companion of a column that names the user.
+    """
+    if manifest.type is ImportType.EVENT:
+        return {}
+    companions = {}
+    for name in header:
+        if name + OPERATION_SUFFIX not in header or name + OPERATION_SUFFIX in manifest.columns:
+            continue
+        companions[name] = name + OPERATION_SUFFIX
+        if canonical_target(manifest.column(name).ct_name or name, manifest.type) in USER_COLUMNS:
+            raise HeaderMismatch(
+                f"The column {shown(companions[name])} would be an operation on {shown(name)}, which names the user.",
+                column=companions[name],
+            )
+    return companions
 
 
-def _missing(name: str, header: Sequence[str]) -> str:
-    near = closest(name, header)
-    hint = f"the closest in the file is {shown(near)}" if near is not None else f"the file has {_listed(header)}"
-    return f"The column {shown(name)} of the manifest is not in the file; {hint}."
-
-
-def _listed(header: Sequence[str], most: int = 20) -> str:
-    names = ", ".join(shown(name) for name in header[:most])
-    return f"{names} and {len(header) - most} more" if len(header) > most else names
-
-
-def _cell(manifest: Manifest, name: str, column: Column | None, spellings: Mapping[str, str]) -> Cell:
+def _cell(manifest: Manifest, name: str, spellings: Mapping[str, str]) -> Cell:
     """How the column ``name`` is read; raises `HeaderMismatch` when it cannot be stored under its target's name."""
-    asked = column if column is not None else Column()
+    asked = manifest.column(name)
     target = canonical_target(asked.ct_name or name, manifest.type)
-    data_type = asked.data_type
-    if target == TIMESTAMP and column is None:
+    field = target if manifest.type is ImportType.PROFILE and target in FIELD_TYPES else None
+    data_type = asked.data_type if field is None else FIELD_TYPES[field][0]
+    if target == TIMESTAMP and name not in manifest.columns:
         data_type = DataType.INTEGER
     if not _is_special(target):
         problem = name_problem(target)
@@ -161,7 +179,7 @@ def _cell(manifest: Manifest, name: str, column: Column | None, spellings: Mappi
             )
         target = spellings.get(target.lower(), target)
     form, zone = manifest.date_form(asked)
-    return Cell(source=name, target=target, asked=data_type, stored=data_type, form=form, zone=zone)
+    return Cell(name, target, data_type, data_type, form, zone, separator=asked.separator, field=field)
 
 
 def _is_special(target: str) -> bool:
@@ -210,7 +228,7 @@ def _typed(cell: Cell, registry: Mapping[str, DataType]) -> Cell:
     if stored is cell.asked:
         return cell
     if stored is DataType.FLOAT and cell.asked is DataType.INTEGER:
-        return Cell(cell.source, cell.target, cell.asked, stored, cell.form, cell.zone)
+        return replace(cell, stored=stored)
     raise TypeConflict(
         f"The column {shown(cell.source)} is to be stored as {cell.asked}, but the property {shown(cell.target)} is "
         f'stored as {stored}: set "dataType": "{stored}" in the manifest, or store it under another name.',
@@ -218,11 +236,16 @@ def _typed(cell: Cell, registry: Mapping[str, DataType]) -> Cell:
     )
 
 
-def _check_count(kind: ImportType, properties: Sequence[Cell], registry: Mapping[str, DataType]) -> None:
-    """At most `MAX_PROPERTIES` an event, and as many custom ones in all profiles of the account together."""
-    names = {cell.target for cell in properties}
+def _check_count(
+    kind: ImportType, properties: Sequence[Cell], registry: Mapping[str, DataType], max_properties: int
+) -> None:
+    """All custom properties of an account's profiles together, and all of its events, have a limit (FAULTS.md D4)."""
+    names = {cell.target for cell in properties} | set(registry)
+    whose, most = "events", MAX_EVENT_COLUMNS
     if kind is ImportType.PROFILE:
-        names = (names | set(registry)) - set(PROFILE_FIELDS) - set(CONSENT_FLAGS)
-    if len(names) > MAX_PROPERTIES:
-        whose = "the profiles of this account" if kind is ImportType.PROFILE else "an event"
-        raise LimitExceeded(f"With this file {whose} would have {len(names)} properties; {MAX_PROPERTIES} are allowed.")
+        whose, most = "profiles", max_properties
+        names -= {*PROFILE_FIELDS, *CONSENT_FLAGS}
+    if len(names) > most:
+        raise LimitExceeded(
+            f"With this file the {whose} of this account would have {len(names)} properties; {most} are allowed."
+        )

@@ -12,14 +12,13 @@ from manifests.types import DataType, ImportType
 
 _MARKDOWN_LINK = re.compile(r"\[.*\]\s*\(.*\)|<?mailto:.*", re.DOTALL | re.IGNORECASE)
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-_EMAIL = re.compile(
-    rf"[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~-]+)*@(?:{_LABEL}\.)+{_LABEL}"
-)
-_UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+EMAIL = rf"[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~-]+)*@(?:{_LABEL}\.)+{_LABEL}"
+UUID = r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
 _FINGERPRINT = re.compile(r"(?:0x)?(?:[0-9A-Fa-f]{8}|[0-9A-Fa-f]{16}|[0-9A-Fa-f]{32}|[0-9A-Fa-f]{40}|[0-9A-Fa-f]{64})")
 _WHOLE = re.compile(r"[0-9]{1,18}")
-_PERCENT = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*%")
-_MAX_EMAIL_CHARS = 254
+PERCENT = r"(100|[0-9]{1,2}(?:\.[0-9]{1,6})?) *%"
+MAX_SEPARATOR_CHARS = 8
+MAX_EMAIL_CHARS = 254
 _MAX_LOCAL_PART_CHARS = 64
 
 
@@ -55,6 +54,8 @@ def _whole(scalar: Scalar) -> int | None:
     value = scalar.value
     if isinstance(value, int) and not isinstance(value, bool):
         return value if value >= 0 else None
+    if isinstance(value, float) and value.is_integer() and 0 <= value < 2**63:
+        return int(value)  # 5.0 and 5e0 are the number 5 (RFC 8259 §6)
     if isinstance(value, str) and not scalar.typed and _WHOLE.fullmatch(value):
         return int(value)
     return None
@@ -87,8 +88,8 @@ def email(scalar: Scalar) -> str:
             "write only the address, such as name@example.com"
         )
     if (
-        len(address) > _MAX_EMAIL_CHARS
-        or _EMAIL.fullmatch(address) is None
+        len(address) > MAX_EMAIL_CHARS
+        or re.fullmatch(EMAIL, address) is None
         or len(address.partition("@")[0]) > _MAX_LOCAL_PART_CHARS
     ):
         raise Refused("is not a mail address; write one plain address, such as name@example.com")
@@ -98,7 +99,7 @@ def email(scalar: Scalar) -> str:
 def key_id(scalar: Scalar) -> str:
     """A UUID, in lower case."""
     value = text(scalar).strip()
-    if _UUID.fullmatch(value):
+    if re.fullmatch(UUID, value):
         return value.lower()
     if _FINGERPRINT.fullmatch("".join(value.split())):
         raise Refused(
@@ -124,6 +125,14 @@ def quote(scalar: Scalar) -> str:
     return char
 
 
+def separator(scalar: Scalar) -> str:
+    """What stands between the values of a StringList."""
+    mark = text(scalar)
+    if not 0 < len(mark) <= MAX_SEPARATOR_CHARS or not mark.strip(" ") or '"' in mark:
+        raise Refused(f"must have 1 to {MAX_SEPARATOR_CHARS} characters, not only blanks and no quote, such as |")
+    return mark
+
+
 def sha256(scalar: Scalar) -> str:
     """64 hexadecimal digits, in lower case."""
     digest = text(scalar).strip().lower()
@@ -147,7 +156,7 @@ def max_errors(scalar: Scalar) -> int | float:
     """A count of rows as ``int``, or a percentage such as ``"5%"`` as ``float``."""
     if (count := _whole(scalar)) is not None:
         return count
-    if isinstance(scalar.value, str) and (found := _PERCENT.fullmatch(scalar.value)) and float(found[1]) <= 100:
+    if isinstance(scalar.value, str) and (found := re.fullmatch(PERCENT, scalar.value)):
         return float(found[1])
     raise Refused('must be a count of rows, or a percentage such as "5%"')
 
@@ -157,8 +166,6 @@ def data_type(scalar: Scalar) -> DataType:
     name = text(scalar).strip()
     if name.lower() == "long":
         return DataType.INTEGER
-    if name.lower() == "stringlist":
-        raise Refused("StringList is not supported by this version yet")
     for known in DataType:
         if known.lower() == name.lower():
             return known

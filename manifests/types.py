@@ -13,6 +13,7 @@ class DataType(StrEnum):
     FLOAT = "Float"
     BOOLEAN = "Boolean"
     DATE = "Date"
+    STRING_LIST = "StringList"
 
 
 class ImportType(StrEnum):

@@ -100,7 +100,7 @@ class DataFile:
 
     def _open(self, frame: pl.DataFrame) -> pq.ParquetWriter:
         sample = frame.head(_SAMPLE_ROWS)
-        few = [column.name for column in sample if column.dtype != pl.Boolean and column.n_unique() <= _FEW_VALUES]
+        few = [column.name for column in sample if _may_repeat(column) and column.n_unique() <= _FEW_VALUES]
         return pq.ParquetWriter(
             self.path, self._schema, compression="zstd", use_dictionary=few, store_schema=False, write_statistics=True
         )
@@ -111,12 +111,18 @@ class DataFile:
             writer.close()
 
 
+def _may_repeat(column: pl.Series) -> bool:
+    return not isinstance(column.dtype, pl.Boolean | pl.List)
+
+
 def _statistics(metadata: pq.FileMetaData) -> dict[str, Any]:
     """The statistics of a file as Delta wants them, taken from those of its row groups."""
     lowest: dict[str, Any] = {}
     highest: dict[str, Any] = {}
     nulls: dict[str, int] = {}
     for index in range(min(metadata.num_columns, _STATISTICS_COLUMNS)):
+        if metadata.schema.column(index).max_repetition_level:
+            continue  # Delta has no statistics of lists
         chunks = [metadata.row_group(group).column(index) for group in range(metadata.num_row_groups)]
         name = chunks[0].path_in_schema
         nulls[name] = sum(chunk.statistics.null_count for chunk in chunks)

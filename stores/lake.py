@@ -28,6 +28,7 @@ from stores.columns import POLARS, fixed_columns, mismatch, properties_of
 from stores.datafile import DataFile
 from stores.durable import Sync, make_folders, sync_path
 from stores.errors import StoreConflict
+from stores.fold import folded
 from stores.recovery import recover_table
 from stores.seam import unavailable
 from stores.table import Table
@@ -156,9 +157,9 @@ class Lake:
     def profile(self, account: str, column: str, value: str) -> dict[str, Any] | None:
         """The properties of the user that ``column`` names, folded from all updates; ``None`` for an unknown user.
 
-        Updates count in the order of `_sequence`, then `_row`: of each property, and of the user columns, the last
-        value that is not null. What never had a value is left out. Dates are aware, in UTC. Raises ``ValueError``
-        when ``column`` is not one of `manifests.types.USER_COLUMNS`; `StoreUnavailable`, `StoreDamaged`.
+        Updates count in the order of `_sequence`, then `_row`, as `stores.fold` says. What has no value is left out.
+        Dates are aware, in UTC. Raises ``ValueError`` when ``column`` is not one of `manifests.types.USER_COLUMNS`;
+        `StoreUnavailable`, `StoreDamaged`.
         """
         if column not in USER_COLUMNS:
             raise ValueError(f"no column {column} names a user")
@@ -167,9 +168,7 @@ class Lake:
             return None
         with unavailable("read a profile"):
             updates = pl.scan_delta(table).filter(pl.col(column) == value).sort("_sequence", "_row")
-            last = pl.exclude(SYSTEM_COLUMNS).drop_nulls().last()
-            folded = updates.select(last).collect().row(0, named=True)
-        return {name: kept for name, kept in folded.items() if kept is not None} or None
+            return folded(updates.select(pl.exclude(SYSTEM_COLUMNS)).collect()) or None
 
     def recover(self, account: str) -> list[str]:
         """Set aside what a loss of power tore at the end of a log; returns what it set aside, one line each.

@@ -23,7 +23,7 @@ from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from deltalake.transaction import AddAction
 
 from manifests.types import DataType, ImportType
-from stores.columns import clash, fields, fixed_columns, properties_of
+from stores.columns import clash, fields, filled_columns, fixed_columns
 from stores.durable import Sync
 from stores.errors import StoreConflict, StoreUnavailable
 from stores.seam import PUBLIC_CONFLICT, PUBLIC_UNAVAILABLE, damaged, unavailable
@@ -68,7 +68,7 @@ class Table:
 
         Raises `StoreConflict` when a column of that name has another type, or differs in letter case only.
         """
-        stored = properties_of(table.schema(), self._kind) if table is not None else {}
+        stored = filled_columns(table.schema(), self._kind) if table is not None else {}
         if pair := clash([*fixed_columns(self._kind), *stored], properties):
             raise StoreConflict(PUBLIC_CONFLICT, detail=f"columns {pair[0]} and {pair[1]} differ in letter case only")
         for name, type_ in properties.items():

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
 
-from ingest.cli.session import CommandFailed, needed_account, opened
-from ingest.cli.show import AsJson, hint, print_facts, print_json, print_table
+from ingest.cli.session import CommandFailed, actor, needed_account, opened
+from ingest.cli.show import AsJson, hint, out, print_facts, print_json, print_table
+from manifests.names import MAX_EVENT_NAME_CHARS
 from manifests.types import SYSTEM_COLUMNS
 
 profile_app = typer.Typer(help="Profiles in the lake.", no_args_is_help=True)
@@ -49,6 +51,50 @@ def show_profile(
         print_json(profile)
     else:
         print_facts(profile)
+
+
+@events_app.command("names")
+def list_names(context: typer.Context, account: str, as_json: AsJson = False) -> None:
+    """List the names of a customer's events; those that are discarded are marked.
+
+    Example: `sealdrop events names acme`
+    """
+    with opened(context) as parts:
+        needed_account(parts, account)
+        names = parts.history.event_names(account)
+    if as_json:
+        print_json([asdict(name) for name in names])
+        return
+    rows = [(name.created_at, "discarded" if name.discarded else "", name.name) for name in names]
+    print_table(("first sent", "", "event"), rows, empty="No event name yet.")
+
+
+@events_app.command()
+def discard(context: typer.Context, account: str, name: str) -> None:
+    """Reject a customer's events of this name from now on (code 528). What is stored already stays.
+
+    Example: `sealdrop events discard acme "Page scrolled"`
+    """
+    _set_discarded(context, account, name, discarded=True)
+    out.print(f"events {name} are discarded from now on", markup=False)
+
+
+@events_app.command()
+def keep(context: typer.Context, account: str, name: str) -> None:
+    """Store a customer's events of this name again.
+
+    Example: `sealdrop events keep acme "Page scrolled"`
+    """
+    _set_discarded(context, account, name, discarded=False)
+    out.print(f"events {name} are stored from now on", markup=False)
+
+
+def _set_discarded(context: typer.Context, account: str, name: str, *, discarded: bool) -> None:
+    if not 0 < len(name) <= MAX_EVENT_NAME_CHARS:
+        raise typer.BadParameter(f"an event name has 1 to {MAX_EVENT_NAME_CHARS} characters")
+    with opened(context) as parts:
+        needed_account(parts, account)
+        parts.history.set_discarded(account, name, discarded=discarded, now=parts.now(), actor=actor())
 
 
 @events_app.command("list")

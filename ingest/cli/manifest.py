@@ -1,12 +1,13 @@
-"""``sealdrop manifest``: look at a manifest before it is sent."""
+"""``sealdrop manifest``: look at a manifest before it is sent, or make one."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.cells import cell_len
@@ -14,11 +15,14 @@ from rich.cells import cell_len
 from ingest.cli.session import CommandFailed
 from ingest.cli.show import AsJson, err, hint, out, print_json, print_table, visible
 from manifests.errors import ManifestError, ManifestInvalid, Problem
+from manifests.types import ImportType
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from manifests.model import Manifest
 
-app = typer.Typer(help="Manifests: check one before it is sent.", no_args_is_help=True)
+app = typer.Typer(help="Manifests: check one, draft one, print their schema.", no_args_is_help=True)
 
 _CHUNK = 1 << 20
 _REJECTS_SHOWN = 10
@@ -27,7 +31,7 @@ _EXCERPT_CHARS = 72
 
 @app.callback()
 def manifest_commands() -> None:
-    """Manifests: check one before it is sent."""
+    """Manifests: check one, draft one, print their schema."""
 
 
 @app.command()
@@ -44,7 +48,7 @@ def check(
 
     Example: `sealdrop manifest check users.manifest users.csv`
     """
-    from manifests.parse import MAX_JSON_BYTES, parse_manifest
+    from manifests.parse import MAX_JSON_BYTES, manifest_remarks, parse_manifest
 
     try:
         with manifest.open("rb") as file:
@@ -55,30 +59,94 @@ def check(
         parsed = parse_manifest(content)
     except ManifestInvalid as invalid:
         if as_json:
-            print_json({"ok": False, "problems": [asdict(problem) for problem in invalid.problems]})
+            print_json({"ok": False, **_as_json(invalid.problems, invalid.remarks)})
         else:
-            _show_problems(manifest, content, invalid.problems)
+            _show(manifest, content, invalid.problems)
+            _show(manifest, content, invalid.remarks, kind="note: ")
+            hint(f"{len(invalid.problems)} problem{'s' if len(invalid.problems) > 1 else ''}")
         raise typer.Exit(1) from None
-    ok = data is None or _check_data(parsed, data, as_json=as_json)
+    remarks = manifest_remarks(content)
+    if not as_json:
+        _show(manifest, content, remarks, kind="note: ")
+    ok = data is None or _check_data(parsed, data, remarks, as_json=as_json)
     if data is None:
         if as_json:
-            print_json({"ok": True, "problems": []})
+            print_json({"ok": True, **_as_json((), remarks)})
         else:
             out.print(f"{manifest}: nothing is wrong with this manifest.", markup=False)
     raise typer.Exit(0 if ok else 1)
 
 
-def _show_problems(file: Path, content: bytes, problems: tuple[Problem, ...]) -> None:
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema (draft 2020-12) of a manifest, for editors and programs.
+
+    Example: `sealdrop manifest schema > manifest.schema.json`
+    """
+    from manifests.schema import schema_text
+
+    sys.stdout.write(schema_text())
+
+
+@app.command()
+def init(
+    data: Annotated[Path, typer.Argument(help="The data file, not encrypted.")],
+    kind: Annotated[ImportType | None, typer.Option("--type", help="What the rows are; a guess when left out.")] = None,
+    email: Annotated[str | None, typer.Option(help="Who is told how it went.")] = None,
+    key_id: Annotated[str | None, typer.Option(help="The UUID of the key pair.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Draft a manifest from a data file's header and first rows: types, date formats, what cannot be told for sure.
+
+    Prints it; the data file's name gets the ending .asc, as gpg --armor gives it.
+
+    Example: `sealdrop manifest init users.csv > users.manifest`
+    """
+    from manifests.infer import as_text, draft
+
+    delimiter, frame = _first_rows(data)
+    made = draft(f"{data.name}.asc", delimiter, frame, kind)
+    text = as_text(made, client_email=email, key_id=key_id)
+    if as_json:
+        columns = [{"column": guess.column, **guess.keys, "note": guess.note} for guess in made.columns]
+        print_json({"manifest": text, "type": made.type, "columns": columns, "notes": made.notes})
+    else:
+        sys.stdout.write(text)
+
+
+def _first_rows(data: Path) -> tuple[str, pl.DataFrame]:
+    """The delimiter, and the first rows as the parse step makes them."""
+    import polars as pl
+
+    from ingest.steps.parse import CsvRecords
+    from manifests.header import check_names
+    from manifests.infer import likely_delimiter
+
+    first = next(_chunks(data), b"")
+    delimiter = likely_delimiter(first.decode("utf-8-sig", errors="replace").lstrip("\r\n").partition("\n")[0])
+    try:
+        records = CsvRecords(_chunks(data), delimiter=delimiter, chunk_bytes=_CHUNK)
+        check_names(records.header)
+        frame = next(iter(records), None)
+    except ManifestError as error:
+        raise CommandFailed(f"{data}: {error.public}") from None
+    return delimiter, frame if frame is not None else pl.DataFrame(schema=dict.fromkeys(records.header, pl.String()))
+
+
+def _as_json(problems: tuple[Problem, ...], remarks: tuple[Problem, ...]) -> dict[str, Any]:
+    return {"problems": [asdict(problem) for problem in problems], "remarks": [asdict(remark) for remark in remarks]}
+
+
+def _show(file: Path, content: bytes, problems: tuple[Problem, ...], *, kind: str = "") -> None:
     """Print problems as a compiler would: the place, what is wrong, the line with a caret."""
     lines = content.decode("utf-8-sig", errors="replace").splitlines()
     for problem in problems:
         place = f"{file}:{problem.line}:{problem.column}" if problem.line is not None else str(file)
         key = f"{problem.path}: " if problem.path else ""
-        err.print(f"{place}: {key}{problem.message}", markup=False)
+        err.print(f"{place}: {kind}{key}{problem.message}", markup=False)
         if problem.line is not None and 1 <= problem.line <= len(lines):
             for line in _pointed_at(lines[problem.line - 1], problem.column or 1):
                 err.print(f"    {line}", markup=False)
-    hint(f"{len(problems)} problem{'s' if len(problems) > 1 else ''}")
 
 
 def _pointed_at(line: str, column: int) -> tuple[str, str]:
@@ -88,11 +156,12 @@ def _pointed_at(line: str, column: int) -> tuple[str, str]:
     return part, " " * cell_len(part[: column - 1 - start]) + "^"
 
 
-def _check_data(manifest: Manifest, data: Path, *, as_json: bool) -> bool:
+def _check_data(manifest: Manifest, data: Path, remarks: tuple[Problem, ...], *, as_json: bool) -> bool:
     """Run the rows through the same steps as an import, and show what would be rejected."""
     from ingest.steps.map import Tally, mapped
     from ingest.steps.parse import CsvRecords
     from ingest.steps.stopwatch import Stopwatch
+    from manifests.event_names import EventNames
     from manifests.plan import build_plan
 
     tally = Tally(max_shown=_REJECTS_SHOWN, max_kept=0, max_kept_bytes=0)
@@ -101,7 +170,13 @@ def _check_data(manifest: Manifest, data: Path, *, as_json: bool) -> bool:
         records = CsvRecords(_chunks(data), delimiter=manifest.delimiter, quote=manifest.quote)
         plan = build_plan(manifest, records.header, {})
         rows = mapped(
-            iter(records), plan, received_at=datetime.now(UTC), tally=tally, manifest=manifest, watch=Stopwatch()
+            iter(records),
+            plan,
+            received_at=datetime.now(UTC),
+            tally=tally,
+            manifest=manifest,
+            watch=Stopwatch(),
+            names=EventNames(),
         )
         for _ in rows:
             pass
@@ -112,7 +187,7 @@ def _check_data(manifest: Manifest, data: Path, *, as_json: bool) -> bool:
         print_json(
             {
                 "ok": ok,
-                "problems": [],
+                **_as_json((), remarks),
                 "code": None if failure is None else failure.code,
                 "message": None if failure is None else failure.public,
                 "rows_read": tally.rows_read,

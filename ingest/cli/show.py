@@ -122,6 +122,7 @@ def print_report(report: Report) -> None:
             "type": report.type,
             "received": report.received_at,
             "finished": report.finished_at,
+            "dry run": "nothing was stored, as the manifest asks" if report.dry_run else None,
             "rows": f"{report.rows_read:,} read, {report.rows_stored:,} stored, {report.rows_rejected:,} rejected",
             "failure": None if report.code is None else f"{report.code}\n{report.message}",
             "column": report.column,
@@ -129,8 +130,15 @@ def print_report(report: Report) -> None:
             "seconds": ", ".join(f"{step} {seconds:.3f}" for step, seconds in report.seconds.items()),
             "signature": " by ".join(filter(None, (_words(report.signature), report.signer))),
             "rejects": report.reject_file,
+            "changed": "\n".join(drift.message for drift in report.drift),
         }
     )
+    if report.preview:
+        print_table(
+            ("property", "type", "filled", "different", "rejected"),
+            [(each.name, each.data_type, each.filled, each.distinct, each.rejected) for each in report.preview],
+            empty="",
+        )
     if report.rejects:
         rows = [(reject.row, reject.column or "", reject.code, reject.reason) for reject in report.rejects[:10]]
         print_table(("row", "column", "code", "reason"), rows, empty="")

@@ -11,7 +11,7 @@ from sqlalchemy import RowMapping, delete, insert, select, update
 
 from ingest.ledger.database import Database
 from ingest.ledger.tables import imports
-from ingest.report import RejectedRow, Report
+from ingest.report import Drift, FileColumn, PropertyPreview, RejectedRow, Report
 from ingest.states import State
 
 
@@ -136,6 +136,10 @@ def report_of(row: RowMapping) -> Report:
         bytes_plain=row["bytes_plain"],
         sha256=row["sha256"],
         attempts=row["attempts"],
+        dry_run=row["dry_run"],
+        columns=tuple(FileColumn(**column) for column in row["columns"] or ()),
+        drift=tuple(Drift(**drift) for drift in row["drift"] or ()),
+        preview=tuple(PropertyPreview(**preview) for preview in row["preview"] or ()),
     )
 
 
@@ -164,4 +168,8 @@ def columns_of(report: Report) -> dict[str, Any]:
         "bytes_encrypted": report.bytes_encrypted,
         "bytes_plain": report.bytes_plain,
         "sha256": report.sha256,
+        "dry_run": report.dry_run,
+        "columns": [asdict(column) for column in report.columns],
+        "drift": [asdict(drift) for drift in report.drift],
+        "preview": [asdict(preview) for preview in report.preview],
     }

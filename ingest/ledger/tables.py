@@ -190,9 +190,22 @@ imports = Table(
     Column("bytes_encrypted", _Id),
     Column("bytes_plain", _Id),
     Column("sha256", String(64)),
+    Column("dry_run", Boolean, nullable=False, default=False),
+    Column("columns", JSON),
+    Column("drift", JSON),
+    Column("preview", JSON),
     Index("imports_by_state", "state", "next_attempt_at"),
     Index("imports_by_account", "account", "sequence"),
     sqlite_autoincrement=True,  # a sequence is never given twice, also not after a row was removed
+)
+
+event_names = Table(
+    "event_names",
+    metadata,
+    Column("account", ForeignKey("accounts.id"), primary_key=True),
+    Column("name", String(512), primary_key=True),
+    Column("discarded", Boolean, nullable=False),
+    Column("created_at", Moment, nullable=False),
 )
 
 notices = Table(

@@ -16,6 +16,8 @@ from ingest.notices.notice import Notice, Stage
 from ingest.results import report_name
 
 MOST_REJECTS = 10
+MOST_DRIFTS = 10
+MOST_PROPERTIES = 50
 _MOST_MESSAGE_LINES = 40
 _MOST_LINE_CHARACTERS = 600
 _MOST_PATH_CHARACTERS = 255
@@ -46,7 +48,8 @@ class Letter:
     """The parts of a mail in their order; an empty part is left out.
 
     ``problem`` has one paragraph each; a paragraph that starts with ``- `` is an item of a list. ``more`` is the line
-    below the rejected rows, ``files`` are labelled paths in the sender's SFTP home.
+    below the rejected rows, ``drift`` what differs from the previous import, ``preview`` what a dry run would have
+    stored, a line for each property; ``files`` are labelled paths in the sender's SFTP home.
     """
 
     subject: str
@@ -59,6 +62,8 @@ class Letter:
     facts: tuple[tuple[str, str], ...]
     rejects: tuple[Reject, ...]
     more: str
+    drift: tuple[str, ...]
+    preview: tuple[str, ...]
     files: tuple[tuple[str, str], ...]
     note: str
 
@@ -79,6 +84,8 @@ def write_letter(notice: Notice) -> Letter:
         facts=_facts(report, failed=failed, over=over),
         rejects=_rejects(report) if over else (),
         more=_more(report) if over else "",
+        drift=_drift(report) if over else (),
+        preview=_preview(report) if over else (),
         files=_files(report) if over else (),
         note=shown(notice.note, _MOST_LINE_CHARACTERS) if notice.note else "",
     )
@@ -97,7 +104,20 @@ def _picked_up(report: dict[str, Any]) -> _Heading:
     )
 
 
+def _tried(report: dict[str, Any]) -> _Heading:
+    """A dry run that came to its end."""
+    name, rejected = header_text(report["manifest"]), report["rows_rejected"]
+    good = report["rows_read"] - rejected
+    rows = f"{counted(good, 'row')} would be stored" + (f", {rejected:,} rejected" if rejected else "")
+    lead = "This was a dry run, as the manifest asks: nothing was stored. To store the rows, send the data file again "
+    lead += "with a manifest without dryRun."
+    tone = Tone.GOOD if not rejected else Tone.MIXED if good else Tone.BAD
+    return f"Dry run: {name} - {rows}", "Dry run", tone, f"{rows[0].upper()}{rows[1:]}", lead
+
+
 def _succeeded(report: dict[str, Any]) -> _Heading:
+    if report["dry_run"]:
+        return _tried(report)
     name, stored, rejected = header_text(report["manifest"]), report["rows_stored"], report["rows_rejected"]
     if not rejected:
         rows = f"all {counted(stored, 'row')} stored" if stored > 1 else f"{counted(stored, 'row')} stored"
@@ -188,6 +208,26 @@ def _rejects(report: dict[str, Any]) -> tuple[Reject, ...]:
 def _more(report: dict[str, Any]) -> str:
     further = report["rows_rejected"] - min(len(report["rejects"]), MOST_REJECTS)
     return f"and {further:,} more: see {(_reject_path(report) or _report_path(report))}" if further > 0 else ""
+
+
+def _drift(report: dict[str, Any]) -> tuple[str, ...]:
+    told = tuple(shown(drift["message"], _MOST_LINE_CHARACTERS) for drift in report["drift"][:MOST_DRIFTS])
+    further = len(report["drift"]) - len(told)
+    return (*told, f"and {further:,} more: see {_report_path(report)}") if further > 0 else told
+
+
+def _preview(report: dict[str, Any]) -> tuple[str, ...]:
+    told = tuple(_previewed(report, each) for each in report["preview"][:MOST_PROPERTIES])
+    further = len(report["preview"]) - len(told)
+    return (*told, f"and {further:,} more: see {_report_path(report)}") if further > 0 else told
+
+
+def _previewed(report: dict[str, Any], each: dict[str, Any]) -> str:
+    """One property, such as ``Price (Integer): 990 filled, 42 different, 3 rejected``."""
+    all_ = each["sampled"] >= report["rows_read"] - report["rows_rejected"]
+    different = f"{each['distinct']:,} different" + ("" if all_ else f" in the first {each['sampled']:,} rows")
+    rejected = f", {each['rejected']:,} rejected" if each["rejected"] else ""
+    return f"{shown(each['name'])} ({each['data_type']}): {each['filled']:,} filled, {different}{rejected}"
 
 
 def _files(report: dict[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Generator, Iterator
 from datetime import datetime
 
 import polars as pl
 
-from ingest.report import RejectedRow
+from ingest.report import FileColumn, RejectedRow
 from ingest.steps.stopwatch import Stopwatch
 from manifests.cast import Mapped, apply
 from manifests.errors import TooManyErrors
+from manifests.event_names import EventNames
 from manifests.model import Manifest
+from manifests.names import EVENT_NAME
 from manifests.plan import Plan
+
+
+def columns_read(plan: Plan) -> tuple[FileColumn, ...]:
+    """The columns of the file that the plan reads, for the report."""
+    return tuple(FileColumn(name, cell.target, cell.asked) for name, cell in plan.columns.items())
 
 
 class Tally:
@@ -29,6 +37,7 @@ class Tally:
         self.rows_rejected = 0
         self.shown: list[RejectedRow] = []
         self.kept: list[tuple[RejectedRow, list[str | None]]] = []
+        self.rejected_by_column: Counter[str] = Counter()
 
     def add(self, mapped: Mapped) -> None:
         """Count a chunk's rows; looks at single rows only among the rejected ones, and only up to the caps."""
@@ -36,6 +45,8 @@ class Tally:
         self.rows_read += mapped.accepted.height + mapped.rejects.height
         if mapped.rejects.height == 0:
             return
+        by_column = mapped.rejects.drop_nulls("column").group_by("column").len()
+        self.rejected_by_column.update(dict(by_column.iter_rows()))
         room = self._max_shown - len(self.shown)
         self.shown += [RejectedRow(*reject) for reject in mapped.rejects.head(room).rows()]
         sources = mapped.sources.head(self._rows_left).drop("_row")
@@ -57,16 +68,22 @@ def mapped(
     tally: Tally,
     manifest: Manifest,
     watch: Stopwatch,
+    names: EventNames,
 ) -> Generator[pl.DataFrame, None, None]:
-    """The accepted rows of each chunk.
+    """The accepted rows of each chunk; ``names`` learns the event names that come.
 
-    Raises `TooManyErrors` as soon as the manifest's ``onError`` or a count in ``maxErrors`` is exceeded; a percentage
-    is judged at the end, when the number of rows is known.
+    Raises `HeaderMismatch` or `LimitExceeded` before the first row when no event may have the manifest's name, and
+    `TooManyErrors` as soon as the manifest's ``onError`` or a count in ``maxErrors`` is exceeded; a percentage is
+    judged at the end, when the number of rows is known.
     """
+    if plan.event_name is not None:
+        names.check_fixed(plan.event_name)
     for frame in frames:
         with watch.step("map"):
-            chunk = apply(plan, frame, received_at=received_at)
+            chunk = apply(plan, frame, received_at=received_at, names=names)
             tally.add(chunk)
+            if names.unconfirmed:
+                names.confirm(chunk.accepted[EVENT_NAME].unique())
         _judge(tally, manifest, at_end=False)
         if chunk.accepted.height:
             yield chunk.accepted

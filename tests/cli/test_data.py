@@ -84,3 +84,28 @@ def test_values_in_a_table_are_no_markup_either(desk: Desk) -> None:
     table = desk.run("events", "list", "acme").out
     assert "[/red]�[2J" in table
     assert "\x1b" not in table
+
+
+def test_event_names_are_listed_and_may_be_discarded(acme: Desk) -> None:
+    """Code 528."""
+    assert [name["name"] for name in acme.json("events", "names", "acme")] == ["Charged", "Viewed"]
+    acme.run("events", "discard", "acme", "Charged")
+    assert "discarded" in acme.run("events", "names", "acme").out
+    again = acme.json("import", "run", "acme", acme.folder / "events.manifest")
+    assert (again["rows_stored"], [reject["code"] for reject in again["rejects"]]) == (1, [528, 528])
+    acme.run("events", "keep", "acme", "Charged")
+    assert acme.json("import", "run", "acme", acme.folder / "events.manifest")["rows_stored"] == 3
+    assert "1 to 512 characters" in acme.run("events", "keep", "acme", "", code=2).err
+
+
+def test_profile_is_folded_from_its_operations(desk: Desk) -> None:
+    key_id = desk.account_with_pair()
+    content = "user,tags,tags.operation,Email\nu1,a|b,,x@y.de\nu1,c,$add,\nu1,b,$remove,\nu2,z,$set,\nu2,,$delete,\n"
+    desk.encrypted("users.csv.asc", content, key_id)
+    columns = {"user": {"ctName": "identity"}, "tags": {"dataType": "StringList", "separator": "|"}}
+    keys = {"fileName": "users.csv.asc", "type": "profile", "columns": columns}
+    desk.run("import", "run", "acme", desk.event_manifest("users.manifest", key_id, **keys))
+    shown = desk.json("profile", "show", "acme", "--identity", "u1")
+    assert shown == {"identity": "u1", "tags": ["a", "c"], "Email": "x@y.de"}
+    assert desk.json("profile", "show", "acme", "--identity", "u2") == {"identity": "u2"}
+    assert "$operation" not in desk.run("profile", "show", "acme", "--identity", "u1").out

@@ -28,7 +28,7 @@ def manifest(desk: Desk) -> Path:
 
 def test_good_manifest(desk: Desk, manifest: Path) -> None:
     assert "nothing is wrong" in desk.bare("manifest", "check", manifest).out
-    assert desk.bare("manifest", "check", manifest, "--json").json == {"ok": True, "problems": []}
+    assert desk.bare("manifest", "check", manifest, "--json").json == {"ok": True, "problems": [], "remarks": []}
 
 
 def test_every_problem_is_shown_at_once_with_its_place_and_a_caret(desk: Desk) -> None:
@@ -88,7 +88,7 @@ def test_rows_of_a_data_file_are_checked_and_no_value_is_shown(desk: Desk, manif
     assert "3 rows read, 1 would be rejected" in ran.out
     assert "canary-cell" not in ran.out + ran.err
     said = desk.bare("manifest", "check", manifest, data, "--json", code=1).json
-    assert set(said) == {"ok", "problems", "code", "message", "rows_read", "rows_rejected", "rejects"}
+    assert set(said) == {"ok", "problems", "remarks", "code", "message", "rows_read", "rows_rejected", "rejects"}
     assert (said["rows_read"], said["rows_rejected"], said["code"]) == (3, 1, None)
     (reject,) = said["rejects"]
     assert set(reject) == {"row", "column", "code", "reason"}
@@ -107,3 +107,45 @@ def test_header_that_does_not_fit_is_told_with_its_code(desk: Desk, manifest: Pa
     assert "data.header" in ran.err
     assert "Amout" in ran.err
     assert desk.bare("manifest", "check", manifest, data, "--json", code=1).json["code"] == "data.header"
+
+
+def test_what_other_programs_refuse_is_a_note(desk: Desk) -> None:
+    text = '{\n  // mine\n  "fileName": "e.csv", "type": "event", "clientEmail": "a@b.example",\n}\n'
+    file = desk.write("loose.manifest", text)
+    ran = desk.bare("manifest", "check", file)
+    assert f"{file}:2:3: note: a comment is accepted here, but it is not JSON" in ran.err
+    assert f"{file}:3:" in ran.err
+    remarks = desk.bare("manifest", "check", file, "--json").json["remarks"]
+    assert [(remark["line"], remark["column"]) for remark in remarks] == [(2, 3), (3, 69)]
+
+
+def test_schema_is_printed_as_it_is_published(desk: Desk) -> None:
+    printed = desk.bare("manifest", "schema").out
+    assert printed == (Path(__file__).parents[2] / "docs" / "manifest.schema.json").read_text()
+    assert json.loads(printed)["required"] == ["fileName", "type", "clientEmail"]
+
+
+def test_draft_of_a_manifest_takes_the_file_that_it_was_made_from(desk: Desk) -> None:
+    data = desk.write("events.csv", "user;event;when;Amount;seen\nu1;Charged;31/12/2026;10;01/02/2026\n")
+    ran = desk.bare("manifest", "init", data)
+    assert '"fileName": "events.csv.asc"' in ran.out
+    assert "// ambiguous" in ran.out
+    manifest = desk.write("drafted.manifest", ran.out)
+    assert "1 rows read, 0 would be rejected" in desk.bare("manifest", "check", manifest, data).out
+    said = desk.bare("manifest", "init", data, "--email", "a@b.example", "--json").json
+    assert (said["type"], said["notes"]) == ("event", [])
+    assert said["columns"][3] == {"column": "Amount", "dataType": "Integer", "note": None}
+    assert '"clientEmail": "a@b.example"' in said["manifest"]
+    profile = desk.bare("manifest", "init", data, "--type", "profile").out
+    assert '"type": "profile"' in profile
+
+
+@pytest.mark.parametrize("content", [b"", b"a,a\n1,2\n", b"\xff\xfea\x00", b'a,"b\n1,2\n'])
+def test_what_is_no_csv_is_told_when_a_draft_is_wanted(desk: Desk, content: bytes) -> None:
+    ran = desk.bare("manifest", "init", desk.write("bad.csv", content), code=1)
+    assert ran.err.startswith("error: ")
+    assert ran.out == ""
+
+
+def test_draft_of_a_file_with_a_header_only(desk: Desk) -> None:
+    assert '"x": {}  // no value' in desk.bare("manifest", "init", desk.write("h.csv", "identity,x\n")).out

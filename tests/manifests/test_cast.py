@@ -13,47 +13,11 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from manifests import codes
-from manifests.cast import Mapped, apply
 from manifests.codes import ROW_CODES
 from manifests.dates import DATE_FORMATS, date_format, is_timezone
-from manifests.model import Column, Manifest
-from manifests.plan import build_plan
+from manifests.model import Column
 from manifests.types import DataType, ImportType
-
-RECEIVED = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
-
-
-def frame(**columns: list[str | None]) -> pl.DataFrame:
-    made = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String()))
-    rows = pl.int_range(1, made.height + 1, dtype=pl.Int64, eager=True).alias("_row")
-    return made.with_columns(rows, pl.lit(None, pl.Int32).alias("_fault"))
-
-
-def mapped(
-    source: pl.DataFrame,
-    columns: dict[str, Column],
-    *,
-    kind: ImportType = ImportType.EVENT,
-    null_values: tuple[str, ...] = (),
-    zone: str = "UTC",
-    registry: dict[str, DataType] | None = None,
-    allow_reserved: bool = False,
-) -> Mapped:
-    fixed = "E" if kind is ImportType.EVENT and "evtName" not in source.columns else None
-    manifest = Manifest(
-        "a.csv", kind, "a@b.de", columns=columns, event_name=fixed, null_values=null_values, default_timezone=zone
-    )
-    plan = build_plan(manifest, source.columns[:-2], registry or {}, allow_reserved_events=allow_reserved)
-    return apply(plan, source, received_at=RECEIVED)
-
-
-def cast(cells: list[str | None], column: Column, zone: str = "UTC") -> list[object]:
-    """What becomes of each cell: its value, or the code of its rejection."""
-    source = frame(identity=["someone-of-us"] * len(cells), x=cells)
-    made = mapped(source, {"x": column}, zone=zone)
-    outcome: dict[int, object] = dict(zip(made.accepted["_row"], made.accepted["x"], strict=True))
-    outcome |= dict(zip(made.rejects["_row"], made.rejects["code"], strict=True))
-    return [outcome[row] for row in range(1, len(cells) + 1)]
+from tests.manifests.rows import RECEIVED, cast, frame, mapped
 
 
 def python_integer(cell: str) -> object:
@@ -291,3 +255,30 @@ def test_a_frame_without_rows_has_the_same_columns() -> None:
 def test_every_code_has_its_own_name() -> None:
     assert len({row_code.name for row_code in ROW_CODES.values()}) == len(ROW_CODES)
     assert all(code == row_code.code for code, row_code in ROW_CODES.items())
+
+
+def test_an_event_has_a_limit_of_properties() -> None:
+    """CONTRACT 3, code 522: counted in each row, whatever the columns of the file."""
+    source = frame(identity=["someone"] * 3, a=["1", "1", None], b=["2", None, None], c=["3", "3", ""])
+    made = mapped(source, {}, max_properties=2)
+    assert made.rejects.select("_row", "column", "code").rows() == [(1, None, codes.TOO_MANY_PROPERTIES)]
+    assert made.accepted["_row"].to_list() == [2, 3]
+    assert mapped(source, {}, max_properties=3).rejects.is_empty()
+
+
+def test_an_object_id_is_one_word() -> None:
+    cells = ["-1a063854f83a4c6484285039ecff87cb", "a b", "a\u200bb", "a\nb", "A_(1)!:@$-x"]
+    made = mapped(frame(objectId=cells), {})
+    assert made.rejects.select("_row", "column", "code").rows() == [
+        (row, "objectId", codes.BAD_OBJECT_ID) for row in (2, 3, 4)
+    ]
+
+
+@pytest.mark.parametrize("name", ["*", "^.*$", "^identity$", "x"])
+def test_names_of_columns_are_never_patterns(name: str) -> None:
+    """FAULTS D7: to polars ``*`` and ``^...$`` are all columns, or some."""
+    source = frame(**{"identity": ["someone", "", "else"], name: ["1", "2", "x"]})
+    made = mapped(source, {name: Column("Price", DataType.INTEGER)})
+    assert made.accepted.select("identity", "Price").rows() == [("someone", 1)]
+    assert made.rejects.select("_row", "column").rows() == [(2, "identity"), (3, name)]
+    assert made.sources.columns == ["_row", "identity", name]

@@ -12,24 +12,9 @@ from manifests.errors import ManifestInvalid, Problem
 from manifests.model import Column, Manifest
 from manifests.parse import MAX_JSON_BYTES, MAX_YAML_BYTES, parse_manifest
 from manifests.types import DataType, ImportType
+from tests.support.guide import PRINTED
 
 GOOD = {"fileName": "users.csv.asc", "type": "event", "clientEmail": "ops@example.com"}
-
-# as printed in the guide: a comment behind the last member, and an address that a page turned into a Markdown link
-PRINTED = """{  
-  "fileName": "parastest31.csv.asc",  
-  "type": "event",  
-  "columns": {  
-    "event_name": { "ctName": "evtName", "dataType": "String" },  
-    "time_stamp": {"ctName": "ts", "dataType": "Integer"},  
-    "identity": {"ctName": "identity", "dataType": "String"},  
-    "item_name": { "ctName": "Name", "dataType": "String" },  
-    "item_price": {"dataType": "Integer"},  
-    "item_delivery_date": { "ctName": "DeliveryDate", "dataType": "String" }  
-  },  
-  "clientEmail": "[[email\u00a0protected]](mailto:[email\u00a0protected])",  
-  "keyId": "ec491319-9823-48cd-b6a1-6bb0bc666d75"// Mention the KeyID here  
-}"""  # noqa: W291 -- the blanks at the ends are the guide's
 
 
 def parsed(**changes: object) -> Manifest:
@@ -111,7 +96,7 @@ columns:
 keyid: x
 header: false
 encoding: latin-1
-dryRun: true
+dryRun: maybe
 """
     found = {(problem.path, problem.line, problem.column) for problem in problems(text)}
     assert found == {
@@ -281,8 +266,10 @@ def test_an_invalid_manifest_still_tells_file_and_address(text: str) -> None:
         ({"ctName": "_import"}, "ctName"),
         ({"dataType": "Integer", "format": "yyyy-MM-dd"}, "format"),
         ({"dataType": "Date", "format": "epoch", "timezone": "UTC"}, "timezone"),
-        ({"dataType": "StringList"}, "dataType"),
         ({"separator": ";"}, "separator"),
+        ({"dataType": "StringList", "separator": ""}, "separator"),
+        ({"dataType": "StringList", "separator": " "}, "separator"),
+        ({"dataType": "Integer", "separator": "|"}, "separator"),
     ],
 )
 def test_contradictions_of_a_column_are_problems(column: dict[str, str], key: str) -> None:
@@ -291,10 +278,8 @@ def test_contradictions_of_a_column_are_problems(column: dict[str, str], key: st
 
 
 def test_what_this_version_cannot_do_is_said() -> None:
-    found = problems(
-        {**GOOD, "encoding": "UTF-16", "header": False, "dryRun": True, "columns": {"a": {"separator": ","}}}
-    )
-    assert len(found) == 4
+    found = problems({**GOOD, "encoding": "UTF-16", "header": False})
+    assert len(found) == 2
     assert all("not supported by this version yet" in problem.message for problem in found)
 
 
@@ -343,3 +328,27 @@ def test_any_json_is_a_manifest_or_has_problems_with_places(document: dict[str, 
 def test_any_bytes_are_a_manifest_or_invalid(data: bytes) -> None:
     with pytest.raises(ManifestInvalid):
         parse_manifest(data)
+
+
+@pytest.mark.parametrize(
+    ("target", "data_type", "is_problem"),
+    [
+        ("Age", "Integer", False),
+        ("Age", "String", True),
+        ("Married", "String", False),
+        ("employed", "Boolean", False),
+        ("Employed", "Integer", True),
+        ("Education", "Boolean", True),
+        ("MSG-sms", "Boolean", False),
+        ("msg-SMS", "String", True),
+    ],
+)
+def test_profile_fields_have_types_of_their_own(target: str, data_type: str, *, is_problem: bool) -> None:
+    columns = {"x": {"ctName": target, "dataType": data_type}}
+    if is_problem:
+        (problem,) = problems({**GOOD, "type": "profile", "columns": columns})
+        assert problem.path == "columns.x.dataType"
+        assert "can only be" in problem.message
+    else:
+        parsed(type="profile", columns=columns)
+    parsed(type="event", columns=columns)

@@ -6,7 +6,7 @@ import pytest
 
 from manifests.errors import HeaderMismatch, LimitExceeded, TypeConflict
 from manifests.model import Column, Manifest
-from manifests.plan import Plan, build_plan
+from manifests.plan import MAX_EVENT_COLUMNS, Plan, build_plan
 from manifests.types import DataType, ImportType
 
 EVENT_HEADER = ["event_name", "time_stamp", "identity", "item_name", "item_price"]
@@ -75,6 +75,7 @@ def test_all_missing_columns_are_named_with_the_closest() -> None:
         (["identity", "evtName", "__proto__"], "__proto__"),
         (["identity", "evtName", "_IMPORT"], "_IMPORT"),
         (["identity", "evtName", "_row"], "_row"),
+        (["identity", "evtName", "*"], "*"),
         (["identity", "evtName", "_fault"], "_fault"),
         (["identity", "evtName", "x" * 121], "x" * 121),
         (["identity", "evtName", "a\x00b"], "a\x00b"),
@@ -138,12 +139,52 @@ def test_another_type_than_the_stored_one_is_a_conflict(stored: DataType, asked:
 
 
 def test_properties_have_a_limit() -> None:
-    """FAULTS D4: 256 properties an event; for profiles the account's custom ones together."""
+    """FAULTS D4: the custom ones of an account's profiles together, and those of all its events together."""
     names = [f"p{number}" for number in range(256)]
-    assert len(plan(["identity", "evtName", *names]).properties) == 256
+    columns = [f"p{number}" for number in range(MAX_EVENT_COLUMNS)]
+    assert len(plan(["identity", "evtName", *columns]).properties) == MAX_EVENT_COLUMNS
     with pytest.raises(LimitExceeded):
-        plan(["identity", "evtName", *names, "more"])
+        plan(["identity", "evtName", *columns, "more"])
+    with pytest.raises(LimitExceeded):
+        plan(["identity", "evtName", "more"], {}, dict.fromkeys(columns, DataType.STRING))
     stored = dict.fromkeys(names, DataType.STRING)
     assert plan(["identity", "Email"], {}, stored, kind=ImportType.PROFILE).properties == {"Email": DataType.STRING}
     with pytest.raises(LimitExceeded):
         plan(["identity", "more"], {}, stored, kind=ImportType.PROFILE)
+
+
+def test_the_limit_of_properties_can_be_set() -> None:
+    manifest_ = manifest(kind=ImportType.PROFILE)
+    with pytest.raises(LimitExceeded, match="3 properties; 2 are allowed"):
+        build_plan(manifest_, ["identity", "Email", "a", "b", "c"], {}, max_properties=2)
+
+
+def test_a_companion_column_tells_the_operation() -> None:
+    header = ["identity", "tags", "tags.operation", "note", "note.operation"]
+    columns = {"note": Column("Remark"), "note.operation": Column("NoteOperation"), "tags": Column("Tags")}
+    made = plan(header, columns, kind=ImportType.PROFILE)
+    assert [(cell.target, cell.operation) for cell in made.cells] == [
+        ("Tags", "tags.operation"),
+        ("Remark", None),
+        ("NoteOperation", None),
+    ]
+    assert list(made.properties) == ["Tags", "Remark", "NoteOperation", "Tags$operation"]
+
+
+def test_the_companion_of_an_ignored_column_is_ignored() -> None:
+    made = plan(["identity", "tags", "tags.operation"], {"tags": Column(ignore=True)}, kind=ImportType.PROFILE)
+    assert made.properties == {}
+
+
+@pytest.mark.parametrize(
+    ("header", "kind"),
+    [
+        (["identity", "identity.operation"], ImportType.PROFILE),
+        (["identity", "evtName", "tags", "tags.operation"], ImportType.EVENT),
+        (["identity", "tags.operation"], ImportType.PROFILE),
+    ],
+)
+def test_operations_that_mean_nothing_are_refused(header: list[str], kind: ImportType) -> None:
+    with pytest.raises(HeaderMismatch) as caught:
+        plan(header, kind=kind)
+    assert caught.value.column == header[-1]

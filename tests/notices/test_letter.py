@@ -4,9 +4,11 @@ from datetime import timedelta
 
 import pytest
 
+from ingest.notices.compose import html_of, text_of
 from ingest.notices.display import time_between
 from ingest.notices.letter import MOST_REJECTS, Tone, write_letter
 from ingest.notices.notice import Stage
+from ingest.report import Drift, PropertyPreview
 from tests.notices.samples import ID, RECEIVED, notice, rejects
 
 
@@ -126,3 +128,44 @@ def test_all_rejected_rows_shown_leave_no_more() -> None:
 )
 def test_time_taken_is_in_words(seconds: float, words: str) -> None:
     assert time_between(RECEIVED.isoformat(), (RECEIVED + timedelta(seconds=seconds)).isoformat()) == words
+
+
+PREVIEW = (
+    PropertyPreview("Price", "Integer", filled=990, distinct=42, sampled=1000, rejected=3),
+    PropertyPreview("City", "String", filled=5, distinct=5, sampled=1000, rejected=0),
+)
+
+
+def test_dry_run_says_that_nothing_was_stored_and_what_would_be() -> None:
+    letter = write_letter(notice(dry_run=True, rows_read=1003, rows_rejected=3, preview=PREVIEW))
+    assert letter.subject == "Dry run: users.manifest - 1,000 rows would be stored, 3 rejected"
+    assert "nothing was stored" in letter.lead
+    assert "dryRun" in letter.lead
+    assert letter.tone is Tone.MIXED
+    assert letter.preview == (
+        "Price (Integer): 990 filled, 42 different, 3 rejected",
+        "City (String): 5 filled, 5 different",
+    )
+    sampled = write_letter(notice(dry_run=True, rows_read=2000, preview=PREVIEW[1:]))
+    assert sampled.preview == ("City (String): 5 filled, 5 different in the first 1,000 rows",)
+    assert sampled.tone is Tone.GOOD
+    assert write_letter(notice(dry_run=True, rows_read=1, rows_rejected=1)).tone is Tone.BAD
+
+
+def test_what_changed_since_the_previous_import_is_told_up_to_a_limit() -> None:
+    drift = tuple(Drift("column.new", f"c{number}", f'The column "c{number}" is new.') for number in range(12))
+    told = write_letter(notice(rows_stored=1, drift=drift)).drift
+    assert told[0] == 'The column "c0" is new.'
+    assert len(told) == 11
+    assert told[-1].startswith("and 2 more: see results/")
+    assert write_letter(notice(Stage.PICKED_UP, drift=drift)).drift == ()
+
+
+def test_drift_and_preview_stand_in_both_versions_of_a_mail() -> None:
+    drift = (Drift("column.new", "<b>", 'The column "<b>" is new.'),)
+    letter = write_letter(notice(dry_run=True, rows_read=5, drift=drift, preview=PREVIEW))
+    text, html = text_of(letter), html_of(letter)
+    assert '- The column "<b>" is new.' in text
+    assert "<b>" not in html
+    assert "Price (Integer): 990 filled" in text
+    assert "Price (Integer): 990 filled" in html

@@ -89,6 +89,7 @@ class Workshop:
             accounts=app.accounts,
             pgp_keys=app.pgp_keys,
             signers=app.signers,
+            history=app.history,
             keyring=app.keyring,
             spool=app.spool,
             lake=app.lake,
