@@ -34,7 +34,7 @@ from ingest.steps.ahead import ahead
 from ingest.steps.decrypt import Opening, PlainText
 from ingest.steps.load import load
 from ingest.steps.map import Tally, mapped
-from ingest.steps.parse import CsvRecords
+from ingest.steps.parse import Bounds, records_of
 from ingest.steps.settle import notices_of, rejects_message, settle
 from ingest.steps.stopwatch import Stopwatch
 from keystore.errors import KeystoreError
@@ -180,12 +180,12 @@ class Carrier:
         chunks = plain.chunks()
         try:
             with watch.step("parse"):
-                records = CsvRecords(
-                    watch.waiting(chunks),
-                    delimiter=manifest.delimiter,
-                    quote=manifest.quote,
+                bounds = Bounds(
                     chunk_bytes=settings.worker.chunk_bytes,
+                    max_bytes=settings.openpgp.max_plain_bytes,
+                    max_ratio=settings.openpgp.max_ratio,
                 )
+                records = records_of(watch.waiting(chunks), manifest, bounds)
             attempt.header = records.header
             plan = build_plan(
                 manifest,

@@ -97,7 +97,7 @@ ROW_CODES: dict[int, RowCode] = {
             BAD_ENCODING,
             "bad_encoding",
             "the row contains bytes that are not UTF-8 text, or a NUL",
-            "Write the file as UTF-8.",
+            "Write the file as UTF-8, or name its encoding in `encoding` in the manifest.",
         ),
         RowCode(
             BAD_QUOTE,

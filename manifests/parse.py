@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from types import MappingProxyType
 
-from manifests import scalars
+from manifests import encodings, scalars
 from manifests.codes import FORBIDDEN_NAME, ROW_CODES
 from manifests.dates import is_epoch
 from manifests.errors import ManifestInvalid
@@ -132,6 +132,10 @@ def _manifest(root: Node, reading: Reading) -> Manifest | None:
     if event_name is not None and kind is ImportType.PROFILE:
         fields.complain("eventName", "profiles have no event name")
     columns = _columns(fields, kind, reading)
+    header = fields.optional("header", scalars.boolean) is not False
+    if not header and not columns:
+        fields.complain("header", "a file without a header needs `columns`: they name its columns, in its order")
+    encoding = fields.optional("encoding", encodings.encoding) or encodings.UTF_8
     key_id = fields.optional("keyId", scalars.key_id)
     null_values = _null_values(fields, reading)
     default_timezone = fields.optional("defaultTimezone", scalars.timezone) or "UTC"
@@ -148,6 +152,8 @@ def _manifest(root: Node, reading: Reading) -> Manifest | None:
         columns=MappingProxyType(columns),
         delimiter=delimiter,
         quote=quote,
+        encoding=encoding,
+        header=header,
         null_values=null_values,
         event_name=event_name,
         default_timezone=default_timezone,
@@ -161,11 +167,6 @@ def _manifest(root: Node, reading: Reading) -> Manifest | None:
 
 def _refuse_unsupported(fields: Fields) -> None:
     """Say so where the contract knows more than this version does, rather than ignore it."""
-    encoding = fields.optional("encoding", scalars.text)
-    if encoding is not None and encoding.lower() not in ("utf-8", "utf8"):
-        fields.complain("encoding", f"encodings other than UTF-8 are {_NOT_YET}")
-    if fields.optional("header", scalars.boolean) is False:
-        fields.complain("header", f"files without a header are {_NOT_YET}")
     if fields.optional("dryRun", scalars.boolean):
         fields.complain("dryRun", f"dryRun is {_NOT_YET}")
 

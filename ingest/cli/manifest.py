@@ -91,14 +91,14 @@ def _pointed_at(line: str, column: int) -> tuple[str, str]:
 def _check_data(manifest: Manifest, data: Path, *, as_json: bool) -> bool:
     """Run the rows through the same steps as an import, and show what would be rejected."""
     from ingest.steps.map import Tally, mapped
-    from ingest.steps.parse import CsvRecords
+    from ingest.steps.parse import Bounds, records_of
     from ingest.steps.stopwatch import Stopwatch
     from manifests.plan import build_plan
 
     tally = Tally(max_shown=_REJECTS_SHOWN, max_kept=0, max_kept_bytes=0)
     failure: ManifestError | None = None
     try:
-        records = CsvRecords(_chunks(data), delimiter=manifest.delimiter, quote=manifest.quote)
+        records = records_of(_chunks(data), manifest, Bounds())
         plan = build_plan(manifest, records.header, {})
         rows = mapped(
             iter(records), plan, received_at=datetime.now(UTC), tally=tally, manifest=manifest, watch=Stopwatch()
