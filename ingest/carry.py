@@ -31,10 +31,11 @@ from ingest.settings import Settings
 from ingest.spool import Spool
 from ingest.states import State
 from ingest.steps.ahead import ahead
+from ingest.steps.bounds import Bounds
 from ingest.steps.decrypt import Opening, PlainText
 from ingest.steps.load import load
 from ingest.steps.map import Tally, mapped
-from ingest.steps.parse import Bounds, records_of
+from ingest.steps.parse import records_of
 from ingest.steps.settle import notices_of, rejects_message, settle
 from ingest.steps.stopwatch import Stopwatch
 from keystore.errors import KeystoreError

@@ -21,6 +21,9 @@ FORBIDDEN_NAME = 603
 RAGGED = 604
 BAD_ENCODING = 605
 BAD_QUOTE = 606
+BAD_JSON = 610
+DOUBLED_KEY = 611
+LATE_KEY = 612
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,22 @@ ROW_CODES: dict[int, RowCode] = {
             "bad_quote",
             "a quote stands where none may stand (RFC 4180)",
             "Put fields with quotes into quotes and double the quotes inside.",
+        ),
+        RowCode(
+            BAD_JSON,
+            "bad_json",
+            "the record is not one valid JSON object (RFC 8259) of at most 64 levels",
+            "Write one whole object for each record; in JSON lines, in one line. NaN, Infinity, raw control characters "
+            "and lone surrogates are no JSON.",
+        ),
+        RowCode(
+            DOUBLED_KEY, "doubled_key", "an object in the record has the same key twice", "Write each key only once."
+        ),
+        RowCode(
+            LATE_KEY,
+            "late_key",
+            "the record has a key that neither the manifest nor the beginning of the file has",
+            "Name every key that may appear under `columns` in the manifest; `{}` is enough, or ignore it.",
         ),
     )
 }

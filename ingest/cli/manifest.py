@@ -90,8 +90,9 @@ def _pointed_at(line: str, column: int) -> tuple[str, str]:
 
 def _check_data(manifest: Manifest, data: Path, *, as_json: bool) -> bool:
     """Run the rows through the same steps as an import, and show what would be rejected."""
+    from ingest.steps.bounds import Bounds
     from ingest.steps.map import Tally, mapped
-    from ingest.steps.parse import Bounds, records_of
+    from ingest.steps.parse import records_of
     from ingest.steps.stopwatch import Stopwatch
     from manifests.plan import build_plan
 

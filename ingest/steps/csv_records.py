@@ -14,12 +14,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import polars as pl
 
+from ingest.steps.bounds import MAX_COLUMNS, MAX_RECORD_BYTES
 from ingest.steps.csv_block import BlockReader, Grammar
 from ingest.steps.slices import sliced
 from manifests.errors import DataEncoding, DataMalformed, HeaderMismatch, LimitExceeded
-
-MAX_COLUMNS = 2000
-MAX_RECORD_BYTES = 16_000_000
 
 _BOM = b"\xef\xbb\xbf"
 _UTF_16_BOMS = (b"\xff\xfe", b"\xfe\xff")
