@@ -27,8 +27,8 @@ from bench.events import DATA, write_events
 from ingest.demo.files import EVENT_COLUMNS
 from ingest.settings import WorkerSettings
 from ingest.steps.ahead import ahead
+from ingest.steps.csv_records import CsvRecords
 from ingest.steps.map import Tally, mapped
-from ingest.steps.parse import CsvRecords
 from ingest.steps.stopwatch import Stopwatch
 from manifests.event_names import EventNames
 from manifests.parse import parse_manifest

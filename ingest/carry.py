@@ -33,10 +33,11 @@ from ingest.settings import Settings
 from ingest.spool import Spool
 from ingest.states import State
 from ingest.steps.ahead import ahead
+from ingest.steps.bounds import Bounds
 from ingest.steps.decrypt import Opening, PlainText
 from ingest.steps.load import load
 from ingest.steps.map import Tally, columns_read, mapped
-from ingest.steps.parse import CsvRecords
+from ingest.steps.parse import records_of
 from ingest.steps.preview import preview
 from ingest.steps.settle import notices_of, rejects_message, settle
 from ingest.steps.stopwatch import Stopwatch
@@ -186,12 +187,12 @@ class Carrier:
         chunks = plain.chunks()
         try:
             with watch.step("parse"):
-                records = CsvRecords(
-                    watch.waiting(chunks),
-                    delimiter=manifest.delimiter,
-                    quote=manifest.quote,
+                bounds = Bounds(
                     chunk_bytes=settings.worker.chunk_bytes,
+                    max_bytes=settings.openpgp.max_plain_bytes,
+                    max_ratio=settings.openpgp.max_ratio,
                 )
+                records = records_of(watch.waiting(chunks), manifest, bounds)
             attempt.header = records.header
             plan = build_plan(
                 manifest,
@@ -265,7 +266,9 @@ class Carrier:
     def _fail(self, attempt: _Attempt, error: Exception) -> None:
         """Reject, defer or hold the import, as the table of outcomes says; nothing of it was stored."""
         if isinstance(error, KeystoreError):
-            attempt.tally = None  # of rows that nothing has proven
+            # what was read of data that nothing has proven
+            attempt.tally = None
+            attempt.report = replace(attempt.report, columns=(), preview=None)
         consequence = after(error)
         code, message = code_of(error), public_of(error)
         log = _log.bind(import_id=attempt.report.id, account=attempt.report.account, code=code, detail=cause_of(error))

@@ -55,7 +55,9 @@ AFTER: dict[type[Exception], After] = {
         "Give the column the stored type in the manifest, or store it under another name (`ctName`); send both again."
     ),
     promises.DataMalformed: _reject("Correct the data file at the place named, and send file and manifest again."),
-    promises.DataEncoding: _reject("Save the data file as UTF-8, and send file and manifest again."),
+    promises.DataEncoding: _reject(
+        "Save the data file as UTF-8, or name its encoding in `encoding` in the manifest, and send both again."
+    ),
     promises.LimitExceeded: _reject("Make the data file smaller in the way named, and send file and manifest again."),
     promises.TooManyErrors: _reject(
         "Correct the rejected rows, or allow more with `maxErrors` in the manifest, and send file and manifest again."

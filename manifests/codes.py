@@ -34,6 +34,9 @@ BAD_QUOTE = 606
 BAD_OPERATION = 610
 TOO_MANY_VALUES = 611
 TOO_MANY_EVENT_NAMES = 612
+BAD_JSON = 613
+DOUBLED_KEY = 614
+LATE_KEY = 615
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +153,7 @@ ROW_CODES: dict[int, RowCode] = {
             BAD_ENCODING,
             "bad_encoding",
             "the row contains bytes that are not UTF-8 text, or a NUL",
-            "Write the file as UTF-8.",
+            "Write the file as UTF-8, or name its encoding in `encoding` in the manifest.",
         ),
         RowCode(
             BAD_QUOTE,
@@ -175,6 +178,22 @@ ROW_CODES: dict[int, RowCode] = {
             "too_many_event_names",
             "the account has as many event names as it may have, and this would be one more",
             "Use one of the names that are there already, and put what differs into a property.",
+        ),
+        RowCode(
+            BAD_JSON,
+            "bad_json",
+            "the record is not one valid JSON object (RFC 8259) of at most 64 levels",
+            "Write one whole object for each record; in JSON lines, in one line. NaN, Infinity, raw control characters "
+            "and lone surrogates are no JSON.",
+        ),
+        RowCode(
+            DOUBLED_KEY, "doubled_key", "an object in the record has the same key twice", "Write each key only once."
+        ),
+        RowCode(
+            LATE_KEY,
+            "late_key",
+            "the record has a key that neither the manifest nor the beginning of the file has",
+            "Name every key that may appear under `columns` in the manifest; `{}` is enough, or ignore it.",
         ),
     )
 }

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from manifests.dates import ISO_8601
+from manifests.encodings import UTF_8
 from manifests.types import DataType, ImportType
 
 
@@ -36,7 +37,8 @@ class Manifest:
     """The sender's description of one data file; every field has been checked.
 
     ``key_id`` is lower case; ``size`` (bytes) and ``sha256`` (lower case hex) are those of the file as it is uploaded.
-    A ``dry_run`` stores nothing. At most one of ``max_errors`` (rows) and ``max_errors_percent`` (of the rows read) is
+    ``encoding`` is one of `manifests.encodings.ENCODINGS`. Without ``header`` the ``columns`` name the file's. A
+    ``dry_run`` stores nothing. At most one of ``max_errors`` (rows) and ``max_errors_percent`` (of the rows read) is
     set.
     """
 
@@ -47,6 +49,8 @@ class Manifest:
     columns: Mapping[str, Column] = field(default_factory=lambda: MappingProxyType({}))
     delimiter: str = ","
     quote: str = '"'
+    encoding: str = UTF_8
+    header: bool = True
     null_values: tuple[str, ...] = ()
     event_name: str | None = None
     default_timezone: str = "UTC"

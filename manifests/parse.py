@@ -10,7 +10,7 @@ import re
 from dataclasses import replace
 from types import MappingProxyType
 
-from manifests import scalars
+from manifests import encodings, scalars
 from manifests.codes import FORBIDDEN_NAME, ROW_CODES
 from manifests.dates import is_epoch
 from manifests.errors import ManifestInvalid, Problem
@@ -36,7 +36,6 @@ MAX_YAML_BYTES = 64 * 1024
 
 _KEYS = ManifestDocument.keys()
 _COLUMN_KEYS = ColumnDocument.keys()
-_NOT_YET = "not supported by this version yet"
 
 
 def parse_manifest(data: bytes) -> Manifest:
@@ -114,7 +113,6 @@ def _manifest(root: Node, reading: Reading) -> Manifest | None:
         reading.add("", "a manifest is an object with the keys fileName, type, clientEmail, ...", root.place)
         return None
     fields = reading.fields(root, "", _KEYS)
-    _refuse_unsupported(fields)
     kind = fields.required("type", scalars.import_type)
     max_errors = fields.optional("maxErrors", scalars.max_errors)
     file_name = fields.required("fileName", scalars.file_name)
@@ -127,6 +125,10 @@ def _manifest(root: Node, reading: Reading) -> Manifest | None:
     if event_name is not None and kind is ImportType.PROFILE:
         fields.complain("eventName", "profiles have no event name")
     columns = _columns(fields, kind, reading)
+    header = fields.optional("header", scalars.boolean) is not False
+    if not header and not columns:
+        fields.complain("header", "a file without a header needs `columns`: they name its columns, in its order")
+    encoding = fields.optional("encoding", encodings.encoding) or encodings.UTF_8
     key_id = fields.optional("keyId", scalars.key_id)
     null_values = _null_values(fields, reading)
     default_timezone = fields.optional("defaultTimezone", scalars.timezone) or "UTC"
@@ -144,6 +146,8 @@ def _manifest(root: Node, reading: Reading) -> Manifest | None:
         columns=MappingProxyType(columns),
         delimiter=delimiter,
         quote=quote,
+        encoding=encoding,
+        header=header,
         null_values=null_values,
         event_name=event_name,
         default_timezone=default_timezone,
@@ -154,15 +158,6 @@ def _manifest(root: Node, reading: Reading) -> Manifest | None:
         max_errors=max_errors if isinstance(max_errors, int) else None,
         max_errors_percent=max_errors if isinstance(max_errors, float) else None,
     )
-
-
-def _refuse_unsupported(fields: Fields) -> None:
-    """Say so where the contract knows more than this version does, rather than ignore it."""
-    encoding = fields.optional("encoding", scalars.text)
-    if encoding is not None and encoding.lower() not in ("utf-8", "utf8"):
-        fields.complain("encoding", f"encodings other than UTF-8 are {_NOT_YET}")
-    if fields.optional("header", scalars.boolean) is False:
-        fields.complain("header", f"files without a header are {_NOT_YET}")
 
 
 def _event_name(scalar: Scalar) -> str:

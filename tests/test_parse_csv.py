@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ingest.steps.parse import CsvRecords
+from ingest.steps.csv_records import CsvRecords
 from manifests.codes import BAD_ENCODING, BAD_QUOTE, RAGGED
 from manifests.errors import DataEncoding, DataMalformed, LimitExceeded
 

@@ -118,7 +118,7 @@ def _first_rows(data: Path) -> tuple[str, pl.DataFrame]:
     """The delimiter, and the first rows as the parse step makes them."""
     import polars as pl
 
-    from ingest.steps.parse import CsvRecords
+    from ingest.steps.csv_records import CsvRecords
     from manifests.header import check_names
     from manifests.infer import likely_delimiter
 
@@ -158,8 +158,9 @@ def _pointed_at(line: str, column: int) -> tuple[str, str]:
 
 def _check_data(manifest: Manifest, data: Path, remarks: tuple[Problem, ...], *, as_json: bool) -> bool:
     """Run the rows through the same steps as an import, and show what would be rejected."""
+    from ingest.steps.bounds import Bounds
     from ingest.steps.map import Tally, mapped
-    from ingest.steps.parse import CsvRecords
+    from ingest.steps.parse import records_of
     from ingest.steps.stopwatch import Stopwatch
     from manifests.event_names import EventNames
     from manifests.plan import build_plan
@@ -167,7 +168,7 @@ def _check_data(manifest: Manifest, data: Path, remarks: tuple[Problem, ...], *,
     tally = Tally(max_shown=_REJECTS_SHOWN, max_kept=0, max_kept_bytes=0)
     failure: ManifestError | None = None
     try:
-        records = CsvRecords(_chunks(data), delimiter=manifest.delimiter, quote=manifest.quote)
+        records = records_of(_chunks(data), manifest, Bounds())
         plan = build_plan(manifest, records.header, {})
         rows = mapped(
             iter(records),

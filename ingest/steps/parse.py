@@ -1,169 +1,87 @@
 """The parse step: decrypted bytes in, frames of whole records out, in bounded memory.
 
-At most a few blocks are held at a time, whatever the size of the file; the input is pulled only when a frame is asked
-for, and its exceptions pass through untouched. How a block is read stands in `ingest.steps.csv_block`.
-
-Decided: UTF-8 with or without BOM. Blanks around the names in the header do not count. Line ends are LF or CRLF, also
-mixed; CR alone is refused. Bytes that are no text reject the row, in the header the file.
+A chain of iterators: gzip is taken off, the declared encoding becomes UTF-8, and the reader of the format cuts records.
+The file's name says the format, before `.asc`, `.gpg`, `.pgp` and `.gz`; where it does not, the first character that
+is no blank does: ``{`` and ``[`` begin JSON.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Protocol
 
 import polars as pl
 
-from ingest.steps.csv_block import BlockReader, Grammar
-from manifests.errors import DataEncoding, DataMalformed, LimitExceeded
+from ingest.steps.bounds import Bounds
+from ingest.steps.csv_records import CsvRecords
+from ingest.steps.gunzip import gunzipped
+from ingest.steps.json_records import JsonRecords
+from ingest.steps.transcode import transcoded
+from manifests.model import Manifest
 
-MAX_COLUMNS = 2000
-MAX_RECORD_BYTES = 16_000_000
-
+_PACKED = (".asc", ".gpg", ".pgp", ".gz")
+_IS_JSON = {".csv": False, ".tsv": False, ".json": True, ".jsonl": True, ".ndjson": True}
+_BLANKS = b" \t\r\n"
 _BOM = b"\xef\xbb\xbf"
-_UTF_16_BOMS = (b"\xff\xfe", b"\xfe\xff")
+_LONGEST_LEAD = 1 << 16  # blanks in front of the first character
 
 
-class CsvRecords:
-    """The records of one CSV file; iterate once.
+class Records(Protocol):
+    """The records of one data file, whatever its format; iterate once.
 
-    ``header`` is read when this is made: the names in the order of the file, without blanks around them. A frame has
-    these columns as String (null is an empty field), ``_row`` (Int64, records counted from 1 without the header) and
-    ``_fault`` (Int32: null, 604, 605 or 606). Ask for frames only after `manifests.plan.build_plan` has taken the
-    header: names that are doubled or called as these two make iteration fail.
-
-    Making it raises `DataMalformed` when there is no header, `DataEncoding` when it is not UTF-8, `LimitExceeded`
-    beyond `MAX_COLUMNS`. Iterating raises `DataMalformed` for a quote that is never closed and for a record longer
-    than ``max_record_bytes``; frames before that one were good.
+    ``header`` is known before the first frame. A frame has its columns as String (null for no value), ``_row`` (Int64,
+    records counted from 1) and ``_fault`` (Int32: null, or a code of `manifests.codes`).
     """
 
-    def __init__(
-        self,
-        chunks: Iterable[bytes],
-        *,
-        delimiter: str = ",",
-        quote: str = '"',
-        chunk_bytes: int = 16_000_000,
-        max_record_bytes: int = MAX_RECORD_BYTES,
-    ) -> None:
-        self._source = _slices(chunks, chunk_bytes)
-        self._at_end = False
-        self._grammar = Grammar(delimiter, quote)
-        self._chunk_bytes = chunk_bytes
-        self._max_record_bytes = max_record_bytes
-        self._rows_read = 0
-        header, self._buffer = self._cut_header()
-        self.header = self._names(header)
+    header: list[str]
 
     @property
     def rows_read(self) -> int:
-        """Records handed over so far, bad ones too, without the header."""
-        return self._rows_read
+        """Records handed over so far, bad ones too."""
+        ...
 
-    def __iter__(self) -> Iterator[pl.DataFrame]:
-        reader = BlockReader(self._grammar, len(self.header))
-        buffer, self._buffer = self._buffer, b""
-        wanted = self._chunk_bytes
-        while True:
-            buffer = self._filled(buffer, wanted)
-            if self._at_end and not buffer:
-                return
-            end = self._end_of_block(buffer)
-            frame, used = reader.read(buffer[:end]) if end else (None, 0)
-            if used == 0 or frame is None:
-                if self._at_end or len(buffer) >= self._max_record_bytes:
-                    raise self._endless()
-                wanted = max(2 * len(buffer), self._chunk_bytes)  # doubling, so that a long record is not read n² times
-                continue
-            buffer = buffer[used:]
-            wanted = self._chunk_bytes
-            if frame.height:
-                yield self._numbered(frame)
-
-    def _numbered(self, frame: pl.DataFrame) -> pl.DataFrame:
-        names = dict(zip(frame.columns, [*self.header, "_fault"], strict=True))
-        first = self._rows_read + 1
-        self._rows_read += frame.height
-        rows = pl.int_range(first, first + frame.height, dtype=pl.Int64, eager=True).alias("_row")
-        return frame.rename(names).with_columns(rows)
-
-    def _filled(self, buffer: bytes, wanted: int) -> bytes:
-        """The buffer with at least ``wanted`` bytes, or with all that is left and a line feed at its end."""
-        parts, size = [buffer], len(buffer)
-        while size < wanted and not self._at_end:
-            part = next(self._source, None)
-            if part is None:
-                self._at_end = True
-                break
-            parts.append(part)
-            size += len(part)
-        if self._at_end and size and not parts[-1].endswith(b"\n"):
-            parts.append(b"\n")
-        return b"".join(parts)
-
-    def _end_of_block(self, buffer: bytes) -> int:
-        """How much of the buffer to read at once; 0 for not yet."""
-        if self._at_end:
-            return len(buffer)
-        end = self._grammar.end_of_records(buffer)
-        if end == 0 and len(buffer) >= self._max_record_bytes:
-            return buffer.rfind(b"\n") + 1  # quotes do not pair: the reader finds the records one by one
-        return end
-
-    def _endless(self) -> DataMalformed:
-        row = self._rows_read + 1
-        if self._at_end:
-            return DataMalformed(f"Row {row} opens a quote that is never closed.")
-        limit = self._max_record_bytes
-        return DataMalformed(
-            f"Row {row} is longer than {limit} bytes; most likely it opens a quote that is never closed."
-        )
-
-    def _cut_header(self) -> tuple[bytes, bytes]:
-        """The header's record and the bytes after it that were read already; blank lines before it do not count."""
-        buffer, wanted = b"", 1
-        while True:
-            buffer = self._filled(buffer, wanted)
-            if buffer.startswith(_UTF_16_BOMS):
-                raise DataEncoding("The file is UTF-16 (byte 0); it must be UTF-8.")
-            if self._at_end or len(buffer) >= len(_BOM):
-                start = len(_BOM) if buffer.startswith(_BOM) else 0
-                start += len(buffer[start:]) - len(buffer[start:].lstrip(b"\r\n"))
-                record = self._grammar.any_record.match(buffer, start)
-                if record is not None:
-                    return buffer[: record.end()], buffer[record.end() :]
-                if self._at_end:
-                    raise DataMalformed(
-                        "The header opens a quote that is never closed."
-                        if buffer[start:]
-                        else "The file has no header."
-                    )
-            if len(buffer) >= self._max_record_bytes:
-                raise DataMalformed(f"The header is longer than {self._max_record_bytes} bytes.")
-            wanted = 2 * len(buffer) + 1
-
-    def _names(self, header: bytes) -> list[str]:
-        record = header.removeprefix(_BOM).lstrip(b"\r\n")
-        try:
-            header.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise DataEncoding(f"The header is not UTF-8 (byte {error.start}).") from None
-        if b"\0" in header:
-            raise DataEncoding(f"The header contains a NUL (byte {header.index(0)}); the file must be UTF-8 text.")
-        if b"\r" in record.removesuffix(b"\n").removesuffix(b"\r"):
-            raise DataMalformed("The header contains a carriage return; lines must end with LF or CRLF, not CR alone.")
-        if self._grammar.strict_record.fullmatch(record) is None:
-            raise DataMalformed("The header has a quote where none may stand (RFC 4180).")
-        names = [name.decode("utf-8").strip() for name in self._grammar.fields(record)]
-        if len(names) > MAX_COLUMNS:
-            raise LimitExceeded(f"The file has {len(names)} columns; {MAX_COLUMNS} are allowed.")
-        return names
+    def __iter__(self) -> Iterator[pl.DataFrame]: ...
 
 
-def _slices(chunks: Iterable[bytes], most: int) -> Iterator[bytes]:
-    """The chunks, none longer than ``most`` bytes, so that a large one does not become one large block."""
-    for chunk in chunks:
-        if len(chunk) <= most:
-            yield chunk
-        else:
-            for start in range(0, len(chunk), most):
-                yield chunk[start : start + most]
+def records_of(chunks: Iterable[bytes], manifest: Manifest, bounds: Bounds) -> Records:
+    """The records of a data file, as its manifest describes it.
+
+    Raises what the readers raise, now for what stands before the first record, later while it is iterated:
+    `DataMalformed`, `DataEncoding`, `HeaderMismatch` and `LimitExceeded`.
+    """
+    plain = gunzipped(chunks, max_bytes=bounds.max_bytes, max_ratio=bounds.max_ratio)
+    text = transcoded(plain, manifest.encoding)
+    is_json = _named(manifest.file_name)
+    if is_json is None:
+        lead, text = _lead(text)
+        is_json = lead.startswith((b"{", b"["))
+    if is_json:
+        return JsonRecords(text, manifest.columns, chunk_bytes=bounds.chunk_bytes)
+    return CsvRecords(
+        text,
+        delimiter=manifest.delimiter,
+        quote=manifest.quote,
+        names=None if manifest.header else list(manifest.columns),
+        chunk_bytes=bounds.chunk_bytes,
+    )
+
+
+def _named(file_name: str) -> bool | None:
+    """Whether the name says JSON; ``None`` when it says neither JSON nor CSV."""
+    name = file_name.lower()
+    while name.endswith(_PACKED):
+        name = name.rpartition(".")[0]
+    _, dot, extension = name.rpartition(".")
+    return _IS_JSON.get(dot + extension)
+
+
+def _lead(text: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
+    """What the text begins with, without BOM and blanks, and the whole text again."""
+    read = b""
+    for chunk in text:
+        read += chunk
+        lead = read.removeprefix(_BOM).lstrip(_BLANKS)
+        if (lead and read != _BOM[: len(read)]) or len(read) > _LONGEST_LEAD:
+            return lead, chain((read,), text)
+    return read.removeprefix(_BOM).lstrip(_BLANKS), iter((read,) if read else ())

@@ -95,6 +95,26 @@ def test_rows_of_a_data_file_are_checked_and_no_value_is_shown(desk: Desk, manif
     assert (reject["row"], reject["column"]) == (2, "Amount")
 
 
+@pytest.mark.parametrize("name", ["e.json", "e.data"])
+def test_rows_of_a_json_file_are_checked(desk: Desk, name: str) -> None:
+    content = {"fileName": f"{name}.asc", "type": "event", "clientEmail": "a@b.example", "eventName": "Seen"}
+    manifest = desk.write("json.manifest", json.dumps(content))
+    data = desk.write(name, '[{"identity": "u1"},\n {"identity": "canary-cell", "identity": 2}, {"identity": 3}]')
+    said = desk.bare("manifest", "check", manifest, data, "--json", code=1).json
+    assert (said["rows_read"], [reject["code"] for reject in said["rejects"]]) == (3, [614])
+    assert "canary-cell" not in json.dumps(said)
+
+
+def test_file_without_a_header_and_in_another_encoding_is_checked(desk: Desk) -> None:
+    columns: dict[str, dict[str, str]] = {"identity": {}, "city": {}}
+    content = {"fileName": "e.csv", "type": "event", "clientEmail": "a@b.example", "eventName": "Seen"}
+    content |= {"header": False, "encoding": "ISO-8859-1", "columns": columns}  # type: ignore[dict-item]
+    manifest = desk.write("bare.manifest", json.dumps(content))
+    data = desk.write("e.csv", "")
+    data.write_bytes("u1,Köln\nu2,Bonn\n".encode("latin-1"))
+    assert "2 rows read, 0 would be rejected" in desk.bare("manifest", "check", manifest, data).out
+
+
 def test_good_rows_end_with_0(desk: Desk, manifest: Path) -> None:
     data = desk.write("events.csv", EVENTS.replace("canary-cell", "1"))
     assert "3 rows read, 0 would be rejected" in desk.bare("manifest", "check", manifest, data).out

@@ -40,8 +40,8 @@ class Workshop:
         self.app.spool.open_account(ACCOUNT)
         self.key = make_pair(self.app, ACCOUNT, "cv25519", actor="test")
 
-    def received(self, csv: str, **manifest: Any) -> str:
-        """An import of this CSV as a profile file, ready for a worker; its ID."""
+    def received(self, data: str | bytes, **manifest: Any) -> str:
+        """An import of this data as a profile file, ready for a worker; its ID."""
         content = {
             "fileName": "users.csv.asc",
             "type": "profile",
@@ -53,7 +53,7 @@ class Workshop:
         self.app.imports.receive(import_id, ACCOUNT, "users.manifest", "users.csv.asc", self.now, state=State.READY)
         folder = self.app.spool.taken(import_id, "data").parent
         folder.mkdir()
-        (folder / "data").write_bytes(encrypt_to(self.key.public_key, csv.encode()))
+        (folder / "data").write_bytes(encrypt_to(self.key.public_key, data.encode() if isinstance(data, str) else data))
         (folder / "manifest").write_text(json.dumps(content))
         return import_id
 
