@@ -268,7 +268,7 @@ class Carrier:
         if isinstance(error, KeystoreError):
             # what was read of data that nothing has proven
             attempt.tally = None
-            attempt.report = replace(attempt.report, columns=(), preview=None)
+            attempt.report = replace(attempt.report, columns=(), preview=())
         consequence = after(error)
         code, message = code_of(error), public_of(error)
         log = _log.bind(import_id=attempt.report.id, account=attempt.report.account, code=code, detail=cause_of(error))
