@@ -69,3 +69,7 @@ class LimitReached(Exception):
 
 class AlreadyThere(Exception):
     """What was to be added is there already; the text names it."""
+
+
+class MoveRefused(Exception):
+    """A key pair or an account cannot be brought to the state that was asked for; the text says why and the remedy."""

@@ -16,6 +16,7 @@ from ingest.checks import Finding, Verdict, run_checks
 from ingest.installation import Choices, initialise
 from ingest.ledger.pgp_keys import PgpKey, SealedPair
 from ingest.settings import Settings
+from ingest.states import PairState
 from tests.support.served import Post
 
 NewApp = Callable[..., App]
@@ -123,7 +124,7 @@ def test_pair_that_expires_soon_is_told(new_app: NewApp, days: int, *, told: boo
     key = PgpKey(
         key_id=str(uuid.uuid4()),
         account="acme",
-        state="active",
+        state=PairState.ACTIVE,
         fingerprint="A" * 40,
         algorithm="RSA 3072",
         user_ids=("acme",),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from ingest.errors import AlreadyThere, LimitReached
+from ingest.errors import AlreadyThere, LimitReached, MoveRefused
 from ingest.settings import SettingsInvalid, find_settings_file, load_settings
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class CommandFailed(Exception):
 
 def text_of(error: Exception) -> str | None:
     """An error's text for the operator, who may see the detail as well; ``None`` for an error that nobody foresaw."""
-    if isinstance(error, (CommandFailed, SettingsInvalid, AlreadyThere, LimitReached)):
+    if isinstance(error, (CommandFailed, SettingsInvalid, AlreadyThere, LimitReached, MoveRefused)):
         return str(error)
     if isinstance(error, OSError) and error.filename is not None:
         return f"{os.fspath(error.filename)}: {error.strerror}."
@@ -70,6 +71,16 @@ def needed_account(app: App, name: str) -> Account:
     if account is None:
         raise CommandFailed(f"There is no account {name}: `sealdrop account list` shows the accounts.")
     return account
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask whoever is at the terminal, unless ``yes``. Raises `CommandFailed` when the answer is no, or nobody is."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise CommandFailed(f"{question} Nothing was done: --yes says yes where nobody can be asked.")
+    if not typer.confirm(question, err=True):
+        raise CommandFailed("Nothing was done.")
 
 
 def actor() -> str:
