@@ -23,7 +23,10 @@ PairKind = Literal["rsa3072", "cv25519"]
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """A pair is to be the new primary of a key ID; ``former`` is its newest pair, and opens files until then."""
+    """A pair is to be the new primary of a key ID; ``former`` is its newest pair, and opens files until then.
+
+    When both are the same, because its owner has extended it, the new export takes the place of the old one.
+    """
 
     former: PgpKey
     previous_until: datetime
@@ -47,7 +50,7 @@ def import_pair(
     facts = inspect_private(private_key, passphrase, now=app.now())
     transferable = Secret(private_key)
     public_key = PrivateKey.unlock("", transferable, passphrase).public_armored()
-    place = _place(account, signatures, rotation)
+    place = _place(account, signatures, rotation, facts.fingerprint)
     return _store(app, place, _Material(transferable, passphrase, public_key, facts), actor=actor)
 
 
@@ -117,11 +120,12 @@ class _Material:
     facts: KeyFacts
 
 
-def _place(account: str, signatures: SignaturePolicy, rotation: Rotation | None) -> _Place:
+def _place(account: str, signatures: SignaturePolicy, rotation: Rotation | None, fingerprint: str = "") -> _Place:
     if rotation is None:
         return _Place(account, str(uuid.uuid4()), 1, signatures, None)
     former = rotation.former
-    return _Place(account, former.key_id, former.version + 1, signatures, rotation)
+    same = former.fingerprint == fingerprint and former.state is not PairState.DESTROYED
+    return _Place(account, former.key_id, former.version + (not same), signatures, rotation)
 
 
 def _store(
@@ -155,6 +159,8 @@ def _store(
     )
     if place.rotation is None:
         app.pgp_keys.add(key, sealed, actor=actor, before_commit=before_commit)
+    elif place.version == place.rotation.former.version:
+        app.pgp_keys.renew(key, sealed, actor=actor)
     else:
         until = place.rotation.previous_until
         app.pgp_keys.rotate(key, sealed, previous_until=until, actor=actor, before_commit=before_commit)

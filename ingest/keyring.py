@@ -42,7 +42,7 @@ class Keyring:
         self._vault = vault
         self._keep_s = keep_s
         self._now = now
-        self._unlocked: dict[tuple[str, str, int], _Unlocked] = {}
+        self._unlocked: dict[tuple[str, str, int, bytes], _Unlocked] = {}
 
     def pairs(
         self,
@@ -94,7 +94,7 @@ class Keyring:
                 f"The file is encrypted to the key pair {key.fingerprint} (keyId {key.key_id}), which is {state} and "
                 "opens no more files."
             )
-        name = (key.account, key.key_id, key.version)
+        name = (key.account, key.key_id, key.version, key.public_key)  # its owner may have put in another export
         kept = self._unlocked.get(name)
         if kept is None:
             kept = self._unlocked[name] = _Unlocked(self._open(key), 0)

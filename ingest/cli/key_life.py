@@ -52,7 +52,8 @@ def rotate(
 ) -> None:
     """Store a new pair under a key ID: manifests stay as they are, and files for the former pair open for 30 days more.
 
-    The message decides which of the two opens it. --until gives the former pair another last day.
+    The message decides which of the two opens it. --until gives the former pair another last day. The same pair again,
+    with a later expiry, takes its own place.
 
     Example: `sealdrop key rotate ec491319-9823-48cd-b6a1-6bb0bc666d75 new-private.asc`
     """
@@ -68,7 +69,7 @@ def rotate(
         rotation, account, policy = Rotation(former, previous_until), former.account, former.signatures
         if file is None:
             hand_out = HandOut(folder, version=former.version + 1)
-            key = make_pair(
+            make_pair(
                 parts,
                 account,
                 type_.value,
@@ -81,14 +82,18 @@ def rotate(
             files = hand_out.files
         else:
             private_key = read_file(file)
-            key = with_passphrase(
+            with_passphrase(
                 passphrase_file,
                 lambda passphrase: import_pair(
                     parts, account, private_key, passphrase, signatures=policy, rotation=rotation, actor=actor()
                 ),
             )
-        previous = [pair for pair in needed_pairs(parts, key_id)[1:] if pair.opens_files(parts.now())]
+        key, *older = needed_pairs(parts, key_id)
+        previous = [pair for pair in older if pair.opens_files(parts.now())]
     show_new(key, files, as_json=as_json)
+    if key.version == former.version:
+        hint("It is the same pair as before, in the form in which you gave it now.")
+        return
     hint("Manifests keep their keyId. Files are encrypted to the new public key from now on.")
     for pair in previous:
         hint(f"Files for the former pair {pair.fingerprint[-16:]} open until {pair.retires_at:%Y-%m-%d}.")

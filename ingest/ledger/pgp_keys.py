@@ -112,6 +112,33 @@ class PgpKeys:
             _record(connection, key, "key.rotate", outcome, actor=actor, at=key.created_at)
             before_commit()
 
+    def renew(self, key: PgpKey, sealed: SealedPair, *, actor: str) -> None:
+        """Put another export of the same pair in its place: its owner has extended it, or added a subkey.
+
+        Raises `MoveRefused` when the pair was destroyed meanwhile.
+        """
+        with self._database.write() as connection:
+            renewed = connection.execute(
+                update(pgp_keys)
+                .where(
+                    pgp_keys.c.key_id == key.key_id,
+                    pgp_keys.c.version == key.version,
+                    pgp_keys.c.fingerprint == key.fingerprint,
+                    pgp_keys.c.state != PairState.DESTROYED,
+                )
+                .values(
+                    algorithm=key.algorithm,
+                    user_ids=list(key.user_ids),
+                    expires_at=key.expires_at,
+                    public_key=key.public_key,
+                    sealed_private_key=sealed.private_key,
+                    sealed_passphrase=sealed.passphrase,
+                )
+            )
+            if renewed.rowcount != 1:
+                raise MoveRefused(f"The key pair {key.key_id} was changed by somebody else just now: try again.")
+            _record(connection, key, "key.renew", f"version {key.version}", actor=actor, at=key.created_at)
+
     def move(
         self,
         pairs: Sequence[PgpKey],

@@ -168,6 +168,24 @@ def test_rotation_to_a_key_that_is_made_here(desk: Desk, key_id: str) -> None:
     assert "no previous pair" in desk.fails("key", "destroy", key_id, "--previous", "--yes")
 
 
+def test_pair_that_its_owner_has_extended_takes_its_own_place(desk: Desk, gpg: Gpg) -> None:
+    desk.run("account", "add", "acme")
+    fingerprint = gpg.make_key("extended", "ed25519", "cv25519", expires="10d")
+    passphrase = desk.write("passphrase", PASSPHRASE)
+    private = desk.write("private.asc", gpg.secret_key("extended"))
+    first = desk.json("key", "import", "acme", private, "--passphrase-file", passphrase)
+    desk.run("key", "retire", first["key_id"], "--on", TOMORROW)
+    gpg.run("--quick-set-expire", fingerprint, "2y")
+    gpg.run("--quick-set-expire", fingerprint, "2y", "*")
+    longer = desk.write("longer.asc", gpg.secret_key("extended"))
+    ran = desk.run("key", "rotate", first["key_id"], longer, "--passphrase-file", passphrase)
+    assert "same pair" in ran.err
+    (pair,) = desk.json("key", "show", first["key_id"])["pairs"]
+    assert (pair["fingerprint"], pair["version"], pair["state"]) == (fingerprint, 1, "retiring")
+    assert datetime.fromisoformat(pair["expires_at"]) - datetime.now(UTC) > timedelta(days=700)
+    assert desk.json("key", "drill", first["key_id"])[0]["passed"]
+
+
 def test_rotation_that_is_refused_changes_nothing(desk: Desk, key_id: str, gpg: Gpg) -> None:
     """FAULTS K7."""
     public = desk.write("public.asc", gpg.run("--armor", "--export", "=Acme <acme@example.com>"))
