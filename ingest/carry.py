@@ -17,7 +17,15 @@ import structlog
 
 from ingest.backoff import next_attempt
 from ingest.clock import Now
-from ingest.errors import FileMissing, Interrupted, LeaseLost, LedgerUnavailable, SpoolUnavailable, WorkerLost
+from ingest.errors import (
+    AccountDisabled,
+    FileMissing,
+    Interrupted,
+    LeaseLost,
+    LedgerUnavailable,
+    SpoolUnavailable,
+    WorkerLost,
+)
 from ingest.keyring import Keyring
 from ingest.ledger.accounts import Account, Accounts
 from ingest.ledger.pgp_keys import PgpKeys
@@ -162,6 +170,10 @@ class Carrier:
             client_email=manifest.client_email,
             data_file=manifest.file_name,
         )
+        if attempt.account.state != "active":
+            raise AccountDisabled(
+                f"The account {attempt.account.id} was closed before the file was imported. Nothing of it was stored."
+            )
         notices = notices_of(attempt.report, Stage.PICKED_UP, attempt.account)
         self._queue.picked_up(attempt.lease, attempt.report, notices, self._now())
         return manifest

@@ -19,6 +19,12 @@ class IngestError(Exception):
         self.detail = detail
 
 
+class AccountDisabled(IngestError):
+    """The account was disabled or removed before its import was carried out."""
+
+    code = "account.disabled"
+
+
 class FileMissing(IngestError):
     """The data file of an import is not there any more."""
 

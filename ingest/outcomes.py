@@ -92,6 +92,9 @@ AFTER: dict[type[Exception], After] = {
     lake.StoreUnavailable: After(Next.DEFER, _WAIT),
     lake.StoreConflict: After(Next.DEFER, _WAIT),
     lake.StoreDamaged: After(Next.HOLD, _OPERATOR),
+    flow.AccountDisabled: _reject(
+        "Ask whoever runs this service; send the file and its manifest again when it is open."
+    ),
     flow.FileMissing: _reject("Send the data file and its manifest again."),
     flow.SizeMismatch: _reject("Send the complete file, or correct `size` in the manifest, then send both again."),
     flow.ChecksumMismatch: _reject("Send the file again, or correct `sha256` in the manifest, then send both again."),

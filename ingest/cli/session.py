@@ -65,11 +65,13 @@ def read_file(file: Path) -> bytes:
     return content
 
 
-def needed_account(app: App, name: str) -> Account:
-    """The account of this name. Raises `CommandFailed` when there is none."""
+def needed_account(app: App, name: str, *, also_removed: bool = False) -> Account:
+    """The account of this name. Raises `CommandFailed` when there is none, or it was removed and that matters."""
     account = app.accounts.get(name)
     if account is None:
         raise CommandFailed(f"There is no account {name}: `sealdrop account list` shows the accounts.")
+    if account.state == "removed" and not also_removed:
+        raise CommandFailed(f"The account {name} was removed; only its data, imports and audit are still here.")
     return account
 
 

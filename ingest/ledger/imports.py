@@ -105,6 +105,12 @@ class Imports:
         with self._database.read() as connection:
             return [report_of(row) for row in connection.execute(wanted).mappings()]
 
+    def ids(self, account: str, states: Sequence[State]) -> list[str]:
+        """The IDs of the account's imports in these states, oldest first."""
+        wanted = select(imports.c.id).where(imports.c.account == account, imports.c.state.in_(states))
+        with self._database.read() as connection:
+            return list(connection.scalars(wanted.order_by(imports.c.sequence)))
+
     def uses_of_pairs(self, account: str | None = None) -> dict[tuple[str, str], int]:
         """How many imports each pair has opened, by account and fingerprint."""
         columns = (imports.c.account, imports.c.pair)
