@@ -74,7 +74,7 @@ class App:
         """The unlocked pairs of this process."""
         from ingest.keyring import Keyring
 
-        return Keyring(self.pgp_keys, self.open_vault, keep_s=self.settings.openpgp.key_cache_s)
+        return Keyring(self.pgp_keys, self.open_vault, keep_s=self.settings.openpgp.key_cache_s, now=self.now)
 
     @cached_property
     def lake(self) -> Lake:

@@ -18,7 +18,15 @@ import structlog
 from ingest.backoff import next_attempt
 from ingest.clock import Now
 from ingest.drift import drift_between
-from ingest.errors import FileMissing, Interrupted, LeaseLost, LedgerUnavailable, SpoolUnavailable, WorkerLost
+from ingest.errors import (
+    AccountDisabled,
+    FileMissing,
+    Interrupted,
+    LeaseLost,
+    LedgerUnavailable,
+    SpoolUnavailable,
+    WorkerLost,
+)
 from ingest.keyring import Keyring
 from ingest.ledger.accounts import Account, Accounts
 from ingest.ledger.history import History
@@ -42,7 +50,7 @@ from ingest.steps.preview import preview
 from ingest.steps.settle import notices_of, rejects_message, settle
 from ingest.steps.stopwatch import Stopwatch
 from keystore.errors import KeystoreError
-from keystore.openpgp import Limits
+from keystore.openpgp import Facts, Limits
 from keystore.pgp_signer import Signer
 from manifests.errors import ManifestError, ManifestInvalid
 from manifests.model import Manifest
@@ -169,6 +177,10 @@ class Carrier:
             data_file=manifest.file_name,
             dry_run=manifest.dry_run,
         )
+        if attempt.account.state != "active":
+            raise AccountDisabled(
+                f"The account {attempt.account.id} was closed before the file was imported. Nothing of it was stored."
+            )
         notices = notices_of(attempt.report, Stage.PICKED_UP, attempt.account)
         self._queue.picked_up(attempt.lease, attempt.report, notices, self._now())
         return manifest
@@ -227,30 +239,29 @@ class Carrier:
             raise
         finally:
             chunks.close()
+            _note_pair(attempt, manifest, opening, plain.facts)
             attempt.report = replace(
                 attempt.report,
                 bytes_encrypted=plain.bytes_encrypted or None,
                 bytes_plain=plain.bytes_plain or None,
                 sha256=plain.sha256,
+                key_id=plain.facts.key_id or manifest.key_id,
                 pair=plain.facts.pair or None,
                 signature=plain.facts.signature or None,
                 signer=plain.facts.signer or None,
             )
-        if manifest.key_id is not None:
-            self._pgp_keys.mark_used(manifest.key_id, self._now())
+        if attempt.report.pair is not None:
+            self._pgp_keys.mark_used(report.account, attempt.report.pair, self._now())
 
     def _opening(self, attempt: _Attempt, manifest: Manifest) -> Opening:
-        """The unlocked pair and all that a file of this account is read with; no pair when the manifest names none."""
+        """The pairs that may open a file of this account, and all else that it is read with."""
         account, settings = attempt.account, self._settings.openpgp
-        keys, signers = [], []
-        if manifest.key_id is not None:
-            with attempt.watch.step("unlock"):
-                keys = [self._keyring.unlock(account.id, manifest.key_id)]
-            attempt.public_key = keys[0].public_armored()
-            if keys[0].signatures != "ignore":
-                signers = [Signer.stored(each.certificate) for each in self._signers.of_account(account.id)]
+        pairs = self._keyring.pairs(account.id, manifest.key_id, unlocking=lambda: attempt.watch.step("unlock"))
+        signers = []
+        if any(pair.signatures != "ignore" for pair in pairs):
+            signers = [Signer.stored(each.certificate) for each in self._signers.of_account(account.id)]
         return Opening(
-            keys,
+            pairs,
             signers,
             limits=Limits(
                 max_plain_bytes=settings.max_plain_bytes,
@@ -374,3 +385,20 @@ class _Attempt:
         self.tally: Tally | None = None
         self.rows_stored = 0
         self.public_key: bytes | None = None
+
+
+def _note_pair(attempt: _Attempt, manifest: Manifest, opening: Opening, facts: Facts) -> None:
+    """Remember which pair the message was for: the message decides, whatever the manifest says (FAULTS.md P19)."""
+    pair = next((pair for pair in opening.pairs if pair.fingerprint == facts.pair), None)
+    if pair is None:
+        return
+    attempt.public_key = pair.public_armored()
+    if manifest.key_id not in (None, pair.key_id):
+        _log.warning(
+            "key_mismatch",
+            action="key_mismatch",
+            import_id=attempt.report.id,
+            account=attempt.account.id,
+            named=manifest.key_id,
+            opened_by=pair.key_id,
+        )

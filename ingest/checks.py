@@ -123,19 +123,22 @@ def _accounts(app: App) -> Iterator[Finding]:
         yield Finding("accounts", Verdict.WARN, "none yet: `sealdrop account add` adds one")
     now = app.now()
     for account in accounts:
+        if account.state != "active":
+            yield Finding(f"account {account.id}", Verdict.OK, account.state)
+            continue
         lacks = []
-        keys = app.pgp_keys.of_account(account.id)
+        keys = [key for key in app.pgp_keys.of_account(account.id) if key.opens_files(now)]
         if not account.ssh_keys:
             lacks.append("no SSH key")
         if not account.contacts and not account.allowed_domains:
             lacks.append("no address for notices")
         if account.require_encryption and not keys:
-            lacks.append("no key pair")
-        lacks += [
-            f"key pair {key.key_id} expires on {key.expires_at:%Y-%m-%d}"
-            for key in keys
-            if key.expires_at is not None and key.expires_at < now + _EXPIRY_WARNING
-        ]
+            lacks.append("no key pair that opens files")
+        for key in keys:
+            ends_at = key.ends_at()
+            if ends_at is not None and ends_at < now + _EXPIRY_WARNING:
+                ends = "retires" if ends_at == key.retires_at else "expires"
+                lacks.append(f"key pair {key.key_id} {ends} on {ends_at:%Y-%m-%d}")
         yield Finding(f"account {account.id}", Verdict.WARN if lacks else Verdict.OK, ", ".join(lacks) or "complete")
 
 

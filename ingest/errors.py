@@ -19,6 +19,12 @@ class IngestError(Exception):
         self.detail = detail
 
 
+class AccountDisabled(IngestError):
+    """The account was disabled or removed before its import was carried out."""
+
+    code = "account.disabled"
+
+
 class FileMissing(IngestError):
     """The data file of an import is not there any more."""
 
@@ -79,6 +85,12 @@ class AlreadyThere(Exception):
     """What was to be added is there already; the text names it."""
 
     code: ClassVar[str] = "already_there"
+
+
+class MoveRefused(Exception):
+    """A key pair or an account cannot be brought to the state that was asked for; the text says why and the remedy."""
+
+    code: ClassVar[str] = "move_refused"
 
 
 class RotationRefused(Exception):

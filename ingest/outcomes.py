@@ -65,10 +65,10 @@ AFTER: dict[type[Exception], After] = {
     keys.KeyUnknown: _reject(
         "Put the key ID that you were given for your stored key pair into `keyId`; it is a UUID, not a fingerprint."
     ),
-    keys.KeyRetired: _reject("Encrypt to a key pair that is still active, and name its key ID in `keyId`."),
+    keys.KeyRetired: _reject("Encrypt the file to a key pair of yours that is still active, then send both again."),
     keys.NotEncrypted: _reject("Encrypt the file with OpenPGP (`gpg --encrypt --armor -r ...`), then send both again."),
     keys.WrongKey: _reject(
-        "Encrypt the file to the key pair that `keyId` names, or name the pair that you used; then send both again."
+        "Encrypt the file to a key pair that is stored for your account, then send the file and its manifest again."
     ),
     keys.NoIntegrity: _reject(
         "Encrypt with a program that protects the message against changes (every current gpg does); send both again."
@@ -96,6 +96,9 @@ AFTER: dict[type[Exception], After] = {
     lake.StoreUnavailable: After(Next.DEFER, _WAIT),
     lake.StoreConflict: After(Next.DEFER, _WAIT),
     lake.StoreDamaged: After(Next.HOLD, _OPERATOR),
+    flow.AccountDisabled: _reject(
+        "Ask whoever runs this service; send the file and its manifest again when it is open."
+    ),
     flow.FileMissing: _reject("Send the data file and its manifest again."),
     flow.SizeMismatch: _reject("Send the complete file, or correct `size` in the manifest, then send both again."),
     flow.ChecksumMismatch: _reject("Send the file again, or correct `sha256` in the manifest, then send both again."),

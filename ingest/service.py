@@ -11,6 +11,7 @@ import structlog
 
 from ingest.app import App
 from ingest.door.server import Door
+from ingest.expiry import look_at_keys
 from ingest.ledger import audit
 from ingest.notices.deliver import deliver_due
 from ingest.notices.mailer import Mailer
@@ -23,6 +24,7 @@ from stores.errors import StoreError
 
 _DRAIN_S = 20.0
 _OUTBOX_POLL_S = 2.0
+_LOOK_AT_KEYS_S = 3600.0
 
 _log = structlog.get_logger()
 
@@ -55,6 +57,8 @@ class Service:
         app = self._app
         await asyncio.to_thread(_prepare, app)
         async with contextlib.AsyncExitStack() as stack:
+            if Part.NOTICES in self._parts:
+                stack.push_async_callback(_cancelled, asyncio.create_task(self._look_at_keys()))
             if Part.NOTICES in self._parts and app.settings.mail.host:
                 stack.push_async_callback(_cancelled, asyncio.create_task(self._deliver()))
             if Part.WORKER in self._parts:
@@ -119,6 +123,17 @@ class Service:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_OUTBOX_POLL_S):
                     await self._mail_due.wait()
+
+    async def _look_at_keys(self) -> None:
+        """Retire key pairs and tell of those that end soon, at the start and then every hour."""
+        app = self._app
+        while True:
+            try:
+                if await asyncio.to_thread(look_at_keys, app.accounts, app.pgp_keys, app.outbox, app.now()):
+                    self._mail_due.set()
+            except Exception as error:  # a look that ended for good would be missed by nobody
+                _log.error("keys_not_looked_at", action="keys_not_looked_at", detail=cause_of(error))
+            await asyncio.sleep(_LOOK_AT_KEYS_S)
 
 
 def _prepare(app: App) -> None:

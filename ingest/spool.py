@@ -17,6 +17,7 @@ import fcntl
 import os
 import re
 import secrets
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -186,6 +187,13 @@ class Spool:
             (folder / which).unlink(missing_ok=True)
         with contextlib.suppress(FileNotFoundError):
             folder.rmdir()
+
+    def remove_account(self, account: str) -> None:
+        """Delete an account's drop, its results and its uploads in progress; nothing happens when they are gone."""
+        with self.locked(account):
+            for folder in (self.drop(account), self._parts / account):
+                with contextlib.suppress(FileNotFoundError):
+                    shutil.rmtree(folder)
 
     @contextlib.contextmanager
     def locked(self, account: str) -> Iterator[None]:

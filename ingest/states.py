@@ -1,4 +1,4 @@
-"""The states of an import and the moves between them, as data."""
+"""The states of imports and of key pairs, and the moves between them, as data."""
 
 from __future__ import annotations
 
@@ -37,3 +37,25 @@ MOVES: dict[State, frozenset[State]] = {
 
 ENDS = frozenset({State.SUCCEEDED, State.FAILED, State.HELD})
 """States in which no worker will touch the import by itself."""
+
+
+class PairState(StrEnum):
+    """Where a key pair stands.
+
+    ``active``: opens files, and senders encrypt to it. ``retiring``: opens files until a date. ``retired``: opens none,
+    but can be called back. ``destroyed``: its secrets are gone for good; what it was, and the audit, stay.
+    """
+
+    ACTIVE = "active"
+    RETIRING = "retiring"
+    RETIRED = "retired"
+    DESTROYED = "destroyed"
+
+
+PAIR_MOVES: dict[PairState, frozenset[PairState]] = {
+    PairState.ACTIVE: frozenset({PairState.RETIRING, PairState.RETIRED, PairState.DESTROYED}),
+    # retiring to retiring: to another date
+    PairState.RETIRING: frozenset(PairState),
+    PairState.RETIRED: frozenset({PairState.ACTIVE, PairState.DESTROYED}),
+    PairState.DESTROYED: frozenset(),
+}

@@ -28,7 +28,7 @@ class KeyUnknown(KeystoreError):
 
 
 class KeyRetired(KeystoreError):
-    """The manifest's ``keyId`` names a key of this account that may no longer be used."""
+    """The message is encrypted to a key of this account that is retired or destroyed."""
 
     code = "key.retired"
 
@@ -52,7 +52,7 @@ class NotEncrypted(KeystoreError):
 
 
 class WrongKey(KeystoreError):
-    """The message is encrypted to other keys than those offered; names the recipient key IDs seen."""
+    """The message is encrypted to no key that is stored for the account; names the recipient key IDs seen."""
 
     code = "pgp.wrong_key"
 

@@ -54,6 +54,7 @@ class SubkeyFacts:
     fingerprint: str
     algorithm: str
     usage: tuple[str, ...]  # "certify", "sign", "encrypt", "authenticate"
+    expires_at: datetime | None
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class KeyFacts:
     user_ids: tuple[str, ...]
     subkeys: tuple[SubkeyFacts, ...]
     created_at: datetime
-    expires_at: datetime | None
+    expires_at: datetime | None  # when nobody can encrypt to it any more
 
 
 @dataclass(slots=True, repr=False)
@@ -256,8 +257,25 @@ def key_facts(certificate: Certificate) -> KeyFacts:
         algorithm=" + ".join(dict.fromkeys([primary.name, *encrypting])),
         user_ids=tuple(certificate.user_ids),
         subkeys=tuple(
-            SubkeyFacts(part.fingerprint.hex().upper(), part.name, certificate.usage(part)) for part in subkeys
+            SubkeyFacts(
+                part.fingerprint.hex().upper(), part.name, certificate.usage(part), certificate.expires_at(part)
+            )
+            for part in subkeys
         ),
         created_at=primary.created_at,
-        expires_at=certificate.expires_at(primary),
+        expires_at=_usable_until(certificate),
     )
+
+
+def _usable_until(certificate: Certificate) -> datetime | None:
+    """The expiry of the primary key, or of the encryption key that lasts longest when that is earlier."""
+    recipients = [certificate.expires_at(part) for part in certificate.recipients()]
+    known = [expires for expires in recipients if expires is not None]
+    last = max(known) if known and len(known) == len(recipients) else None
+    ends = [expires for expires in (certificate.expires_at(certificate.primary), last) if expires is not None]
+    return min(ends, default=None)
+
+
+def public_facts(public_armored: bytes) -> KeyFacts:
+    """What may be shown of a stored pair, from its public certificate. Raises `KeyRejected`."""
+    return key_facts(parse_public(public_armored))

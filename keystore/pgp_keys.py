@@ -11,7 +11,7 @@ import secrets
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Literal
 
@@ -30,7 +30,6 @@ from pgpy.constants import (
 from keystore.armored import armored
 from keystore.errors import EngineFailed, KeyRejected
 from keystore.openpgp.facts import SignaturePolicy
-from keystore.openpgp.gnupg import ALGORITHMS as GNUPG_ALGORITHMS
 from keystore.openpgp.session_key import DecryptionKey
 from keystore.pgp_binding import is_forged
 from keystore.pgp_certificate import (
@@ -46,6 +45,7 @@ from keystore.pgp_certificate import (
 )
 from keystore.pgp_encrypt import encrypt_to
 from keystore.pgp_key_packet import KeyPart
+from keystore.pgp_pair import Pair
 from keystore.pgp_protection import DAMAGED, is_stub, unlocked
 from keystore.secret import Secret
 
@@ -74,26 +74,18 @@ class _Unlocked:
     passphrase: Secret | None
 
 
-class PrivateKey:
-    """An unlocked pair; compares by identity, prints no secret.
-
-    ``openpgp_key_ids`` are the 8-octet IDs of the primary key and all subkeys; ``gnupg_reads`` says whether GnuPG 2.2
-    can import the pair at all; ``signatures`` is what the signatures of a message to this pair mean. Expired and
-    revoked subkeys still decrypt what was sent to them (FAULTS.md P16).
-    """
+class PrivateKey(Pair):
+    """An unlocked pair; prints no secret. Its public facts stay when it is forgotten."""
 
     def __init__(self, key_id: str, certificate: Certificate, secret: _Unlocked, signatures: SignaturePolicy) -> None:
-        self.key_id = key_id
-        self.signatures: SignaturePolicy = signatures
-        self.fingerprint = certificate.primary.fingerprint.hex().upper()
-        self.openpgp_key_ids = frozenset(part.key_id for part in certificate.parts)
-        self.gnupg_reads = certificate.primary.version == 4 and certificate.primary.algorithm in GNUPG_ALGORITHMS
-        self._secret: _Unlocked | None = secret
         public = public_packets(secret.transferable.expose())
-        self._public = armored("PGP PUBLIC KEY BLOCK", public, with_crc=certificate.primary.version == 4)
+        with_crc = certificate.primary.version == 4
+        super().__init__(key_id, certificate, armored("PGP PUBLIC KEY BLOCK", public, with_crc=with_crc), signatures)
+        self._secret: _Unlocked | None = secret
 
-    def __repr__(self) -> str:
-        return f"PrivateKey(key_id={self.key_id!r}, fingerprint={self.fingerprint!r})"
+    def unlocked(self) -> PrivateKey:
+        """Itself."""
+        return self
 
     @property
     def decryption_keys(self) -> Mapping[bytes, DecryptionKey]:
@@ -126,10 +118,6 @@ class PrivateKey:
         which is worth another try.
         """
         self._secret = None
-
-    def public_armored(self) -> bytes:
-        """The public certificate, for encrypting to the same pair; also after `forget`."""
-        return self._public
 
     @classmethod
     def unlock(
@@ -174,14 +162,18 @@ class GeneratedPair:
     facts: KeyFacts
 
 
-def generate_pair(kind: Literal["rsa3072", "cv25519"], user_id: str, *, now: datetime) -> GeneratedPair:
-    """Make a pair with a signing primary key, an encryption subkey and a random passphrase; it does not expire.
+def generate_pair(
+    kind: Literal["rsa3072", "cv25519"], user_id: str, *, now: datetime, lasts: timedelta | None = None
+) -> GeneratedPair:
+    """Make a pair with a signing primary key, an encryption subkey and a random passphrase.
 
-    ``user_id`` is a name, or ``Name <address>``. Raises ``ValueError`` for an empty one.
+    The primary key, and with it the pair, expires ``lasts`` after ``now``, or never. ``user_id`` is a name, or
+    ``Name <address>``. Raises ``ValueError`` for an empty one.
     """
     if not user_id.strip():
         raise ValueError("a key needs a user ID")
     created = now.replace(microsecond=0)
+    expiry = {} if lasts is None else {"key_expiration": lasts}
     if kind == "rsa3072":
         key = pgpy.PGPKey.new(PubKeyAlgorithm.RSAEncryptOrSign, 3072, created=created)
         subkey = pgpy.PGPKey.new(PubKeyAlgorithm.RSAEncryptOrSign, 3072, created=created)
@@ -198,6 +190,7 @@ def generate_pair(kind: Literal["rsa3072", "cv25519"], user_id: str, *, now: dat
         ciphers=[SymmetricKeyAlgorithm.AES256, SymmetricKeyAlgorithm.AES192, SymmetricKeyAlgorithm.AES128],
         compression=[CompressionAlgorithm.ZLIB, CompressionAlgorithm.ZIP, CompressionAlgorithm.Uncompressed],
         features={Features.ModificationDetection},
+        **expiry,
     )
     key.add_subkey(subkey, created=created, usage={KeyFlags.EncryptCommunications, KeyFlags.EncryptStorage})
     passphrase = secrets.token_urlsafe(32)

@@ -193,7 +193,7 @@ def rows(first: str, *, header: str = "identity,score,note") -> str:
     ids=["header", "abort", "rejects", "quote"],
 )
 def test_verdict_on_the_data_comes_after_the_message_has_proven_itself(
-    tmp_path: Path, csv: str, manifest: dict[str, str], code: str | None
+    tmp_path: Path, csv: str, manifest: dict[str, Any], code: str | None
 ) -> None:
     """FAULTS P32: nothing is told of what a change of the cipher text made of the rows."""
     workshop = Workshop(tmp_path, chunk_bytes=100_000)

@@ -17,6 +17,7 @@ from ingest.installation import Choices, initialise
 from ingest.keyring import private_key_record
 from ingest.ledger.pgp_keys import PgpKey, SealedPair
 from ingest.settings import Settings
+from ingest.states import PairState
 from tests.support.served import Post
 
 NewApp = Callable[..., App]
@@ -124,7 +125,7 @@ def test_pair_that_expires_soon_is_told(new_app: NewApp, days: int, *, told: boo
     key = PgpKey(
         key_id=str(uuid.uuid4()),
         account="acme",
-        state="active",
+        state=PairState.ACTIVE,
         fingerprint="A" * 40,
         algorithm="RSA 3072",
         user_ids=("acme",),
@@ -134,7 +135,7 @@ def test_pair_that_expires_soon_is_told(new_app: NewApp, days: int, *, told: boo
         signatures="verify",
         public_key=b"public",
     )
-    sealed = app.open_vault().seal(b"private", private_key_record("acme", key.key_id))
+    sealed = app.open_vault().seal(b"private", private_key_record("acme", key.key_id, 1))
     app.pgp_keys.add(key, SealedPair(sealed, None), actor="test")
     assert (f"{key.key_id} expire" in found(app, "account acme").text) == told
 

@@ -26,6 +26,7 @@ from ingest.settings import load_settings
 from ingest.vault_state import vault_state
 from keystore.errors import MasterKeyMissing
 from keystore.master_key import make_master_key, next_key_file, old_key_file, read_master_key
+from keystore.pgp_keys import PrivateKey
 from keystore.vault import Vault
 from tests.support.killed import Killed
 
@@ -72,6 +73,10 @@ def secrets(folder: Path) -> list[bytes]:
     return found
 
 
+def unlocked(app: App, key_id: str) -> PrivateKey:
+    return next(pair for pair in app.keyring.pairs("acme", key_id) if pair.key_id == key_id).unlocked()
+
+
 @pytest.fixture
 def in_memory() -> Iterator[Path]:
     """A folder in memory where there is such a place: SIGKILL loses nothing of it, and no disk has to be waited for."""
@@ -111,12 +116,12 @@ def test_running_process_goes_on_without_a_pause(folder: Path) -> None:
         service.open_vault()
         rotated = rotate(operator, new_key=None, actor="test")
         assert (rotated.secrets, rotated.damaged) == (3, ())
-        assert service.keyring.unlock("acme", key.key_id).fingerprint == key.fingerprint
+        assert unlocked(service, key.key_id).fingerprint == key.fingerprint
         made = make_pair(service, "acme", "cv25519", actor="test")
         assert service.open_vault().master_key_id == rotated.new_id
         again = rotate(operator, new_key=None, actor="test")
         assert (again.old_id, again.secrets) == (rotated.new_id, 5)
-        assert service.keyring.unlock("acme", made.key_id).fingerprint == made.fingerprint
+        assert unlocked(service, made.key_id).fingerprint == made.fingerprint
 
 
 def test_what_was_sealed_under_a_key_that_is_gone_is_not_stored(folder: Path) -> None:
@@ -185,15 +190,15 @@ def test_damaged_secret_keeps_the_old_key_and_stops_nothing_else(folder: Path) -
     """FAULTS K1, K3."""
     with closing(opened(folder)) as app:
         good, bad = app.pgp_keys.of_account("acme")[0], make_pair(app, "acme", "cv25519", actor="test")
-        found = app.pgp_keys.find("acme", good.key_id)
+        found = app.pgp_keys.sealed("acme", good.key_id, 1)
         assert found is not None
         with app.database.write() as connection:
             taken = update(pgp_keys).where(pgp_keys.c.key_id == bad.key_id)
-            connection.execute(taken.values(sealed_private_key=found[1].private_key))
+            connection.execute(taken.values(sealed_private_key=found.private_key))
         rotated = rotate(app, new_key=None, actor="test")
         assert [(record.record, record.kind) for record in rotated.damaged] == [(bad.key_id, "pgp.private_key")]
         assert app.master_keys.counts() == {rotated.old_id: 1, rotated.new_id: 4}
-        assert app.keyring.unlock("acme", good.key_id).fingerprint == good.fingerprint
+        assert unlocked(app, good.key_id).fingerprint == good.fingerprint
         with app.database.write() as connection:
             connection.execute(delete(pgp_keys).where(pgp_keys.c.key_id == bad.key_id))
         assert rotate(app, new_key=None, actor="test").old_key_file is not None

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from ingest.cli import accounts, audit, data, imports, keys, manifest, setup, signers, vault
+from ingest.cli import account_life, accounts, audit, data, imports, key_life, keys, manifest, setup, signers, vault
 from ingest.cli.session import text_of
 from ingest.cli.show import complain
 from ingest.hardening import harden_process
@@ -43,6 +43,10 @@ def options(
 
 for command in (setup.init, setup.serve, setup.demo, setup.check):
     app.command()(command)
+for key_command in (key_life.rotate, key_life.retire, key_life.activate, key_life.destroy, key_life.drill):
+    keys.app.command()(key_command)
+for account_command in (account_life.disable, account_life.enable, account_life.remove):
+    accounts.app.command()(account_command)
 app.add_typer(accounts.app, name="account")
 app.add_typer(keys.app, name="key")
 app.add_typer(signers.app, name="signer")

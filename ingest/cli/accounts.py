@@ -10,11 +10,12 @@ import typer
 
 from ingest.cli.session import CommandFailed, actor, needed_account, opened
 from ingest.cli.show import AsJson, hint, out, print_facts, print_json, print_table
+from ingest.states import PairState
 
 if TYPE_CHECKING:
     from ingest.ledger.accounts import Account, SshKey
 
-app = typer.Typer(help="Customers: add, change, list, show.", no_args_is_help=True)
+app = typer.Typer(help="Customers: add, change, disable, remove, look at them.", no_args_is_help=True)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _DOMAIN = re.compile(r"(?=.{1,253}$)([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z0-9-]{2,63}")
@@ -140,10 +141,11 @@ def show(context: typer.Context, name: str, as_json: AsJson = False) -> None:
     Example: `sealdrop account show acme`
     """
     with opened(context) as parts:
-        account = needed_account(parts, name)
+        account = needed_account(parts, name, also_removed=True)
         keys, signers = parts.pgp_keys.of_account(name), parts.signers.of_account(name)
+    key_ids = list(dict.fromkeys(key.key_id for key in keys if key.state is not PairState.DESTROYED))
     facts = _facts(account) | {
-        "pgp_keys": [key.key_id for key in keys],
+        "pgp_keys": key_ids,
         "signers": [signer.fingerprint for signer in signers],
     }
     if as_json:
@@ -161,7 +163,7 @@ def show(context: typer.Context, name: str, as_json: AsJson = False) -> None:
             "contacts": "\n".join(account.contacts),
             "allowed domains": "\n".join(account.allowed_domains),
             "SSH keys": "\n".join(key.fingerprint for key in account.ssh_keys) or "none: nobody can log in",
-            "key IDs": "\n".join(key.key_id for key in keys) or "none: no encrypted file can be read",
+            "key IDs": "\n".join(key_ids) or "none: no encrypted file can be read",
         }
     )
 

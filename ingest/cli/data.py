@@ -43,7 +43,7 @@ def show_profile(
         raise typer.BadParameter("give one of --identity and --object-id")
     column, value = ("identity", identity) if identity is not None else ("objectId", object_id)
     with opened(context) as parts:
-        needed_account(parts, account)
+        needed_account(parts, account, also_removed=True)
         profile = parts.lake.profile(account, column, value or "")
     if profile is None:
         raise CommandFailed(f"The account {account} has no profile with this {column}.")
@@ -116,7 +116,7 @@ def list_events(
     Example: `sealdrop events list acme --name Charged --from 2026-01-01 --to 2026-01-31`
     """
     with opened(context) as parts:
-        needed_account(parts, account)
+        needed_account(parts, account, also_removed=True)
         events = parts.lake.events(
             account,
             name=name,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from ingest.errors import AlreadyThere, LimitReached, RotationRefused
+from ingest.errors import AlreadyThere, LimitReached, MoveRefused, RotationRefused
 from ingest.settings import SettingsInvalid, find_settings_file, load_settings
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class CommandFailed(Exception):
 
 def text_of(error: Exception) -> str | None:
     """An error's text for the operator, who may see the detail as well; ``None`` for an error that nobody foresaw."""
-    if isinstance(error, (CommandFailed, SettingsInvalid, AlreadyThere, LimitReached, RotationRefused)):
+    if isinstance(error, (CommandFailed, SettingsInvalid, AlreadyThere, LimitReached, MoveRefused, RotationRefused)):
         return str(error)
     if isinstance(error, OSError) and error.filename is not None:
         return f"{os.fspath(error.filename)}: {error.strerror}."
@@ -64,12 +65,24 @@ def read_file(file: Path) -> bytes:
     return content
 
 
-def needed_account(app: App, name: str) -> Account:
-    """The account of this name. Raises `CommandFailed` when there is none."""
+def needed_account(app: App, name: str, *, also_removed: bool = False) -> Account:
+    """The account of this name. Raises `CommandFailed` when there is none, or it was removed and that matters."""
     account = app.accounts.get(name)
     if account is None:
         raise CommandFailed(f"There is no account {name}: `sealdrop account list` shows the accounts.")
+    if account.state == "removed" and not also_removed:
+        raise CommandFailed(f"The account {name} was removed; only its data, imports and audit are still here.")
     return account
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask whoever is at the terminal, unless ``yes``. Raises `CommandFailed` when the answer is no, or nobody is."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise CommandFailed(f"{question} Nothing was done: --yes says yes where nobody can be asked.")
+    if not typer.confirm(question, err=True):
+        raise CommandFailed("Nothing was done.")
 
 
 def actor() -> str:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
-from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy import Connection, RowMapping, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from ingest.errors import AlreadyThere, LimitReached
+from ingest.errors import AlreadyThere, LimitReached, MoveRefused
 from ingest.ledger import audit
 from ingest.ledger.database import Database
-from ingest.ledger.tables import MAX_SSH_KEYS, accounts, contacts, ssh_keys
+from ingest.ledger.tables import MAX_SSH_KEYS, accounts, contacts, signers, ssh_keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +26,10 @@ class SshKey:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A customer, as the ledger knows it."""
+    """A customer, as the ledger knows it; one that is removed has neither contacts nor keys."""
 
     id: str
-    state: str
+    state: Literal["active", "disabled", "removed"]
     require_encryption: bool
     allow_reserved_events: bool
     allow_legacy_ciphers: bool
@@ -104,16 +105,43 @@ class Accounts:
             connection.execute(update(accounts).where(accounts.c.id == account).values(**values))
             audit.record(connection, at=now, actor=actor, action="account.change", subject=account, account=account)
 
+    def set_state(self, account: str, state: Literal["active", "disabled"], *, now: datetime, actor: str) -> None:
+        """Disable or enable an account; again is harmless. Raises `MoveRefused` when it was removed."""
+        with self._database.write() as connection:
+            found = connection.execute(
+                select(accounts.c.state, accounts.c.removed_at).where(accounts.c.id == account)
+            ).one_or_none()
+            if found is None or found.removed_at is not None:
+                raise MoveRefused(f"The account {account} was removed: nothing can be changed of it.")
+            if found.state != state:
+                connection.execute(update(accounts).where(accounts.c.id == account).values(state=state))
+                audit.record(
+                    connection, at=now, actor=actor, action=f"account.{state}", subject=account, account=account
+                )
+
+    def remove(self, account: str, *, now: datetime, actor: str) -> None:
+        """Remove an account with its contacts, SSH keys and signers; its row stays, disabled, and so does its name."""
+        with self._database.write() as connection:
+            for table in (contacts, ssh_keys, signers):
+                connection.execute(delete(table).where(table.c.account == account))
+            connection.execute(
+                update(accounts)
+                .where(accounts.c.id == account)
+                .values(state="disabled", removed_at=now, allowed_domains=[])
+            )
+            audit.record(connection, at=now, actor=actor, action="account.remove", subject=account, account=account)
+
     def get(self, account: str) -> Account | None:
-        """The account, or ``None`` when there is none of this name."""
+        """The account, also a removed one, or ``None`` when there is none of this name."""
         with self._database.read() as connection:
             row = connection.execute(select(accounts).where(accounts.c.id == account)).mappings().one_or_none()
             return None if row is None else _account(connection, row)
 
     def all(self) -> list[Account]:
-        """Every account, by name."""
+        """Every account that is not removed, by name."""
+        wanted = select(accounts).where(accounts.c.removed_at.is_(None)).order_by(accounts.c.id)
         with self._database.read() as connection:
-            rows = connection.execute(select(accounts).order_by(accounts.c.id)).mappings().all()
+            rows = connection.execute(wanted).mappings().all()
             return [_account(connection, row) for row in rows]
 
 
@@ -143,7 +171,7 @@ def _account(connection: Connection, row: RowMapping) -> Account:
     )
     return Account(
         id=row["id"],
-        state=row["state"],
+        state=row["state"] if row["removed_at"] is None else "removed",
         require_encryption=row["require_encryption"],
         allow_reserved_events=row["allow_reserved_events"],
         allow_legacy_ciphers=row["allow_legacy_ciphers"],

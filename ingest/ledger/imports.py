@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, delete, insert, select, update
+from sqlalchemy import RowMapping, delete, func, insert, select, update
 
 from ingest.ledger.database import Database
 from ingest.ledger.tables import imports
@@ -101,6 +102,32 @@ class Imports:
         wanted = select(imports).order_by(imports.c.sequence.desc()).limit(limit)
         if account is not None:
             wanted = wanted.where(imports.c.account == account)
+        with self._database.read() as connection:
+            return [report_of(row) for row in connection.execute(wanted).mappings()]
+
+    def ids(self, account: str, states: Sequence[State]) -> list[str]:
+        """The IDs of the account's imports in these states, oldest first."""
+        wanted = select(imports.c.id).where(imports.c.account == account, imports.c.state.in_(states))
+        with self._database.read() as connection:
+            return list(connection.scalars(wanted.order_by(imports.c.sequence)))
+
+    def uses_of_pairs(self, account: str | None = None) -> dict[tuple[str, str], int]:
+        """How many imports each pair has opened, by account and fingerprint."""
+        columns = (imports.c.account, imports.c.pair)
+        wanted = select(*columns, func.count()).where(imports.c.pair.is_not(None)).group_by(*columns)
+        if account is not None:
+            wanted = wanted.where(imports.c.account == account)
+        with self._database.read() as connection:
+            return {(row[0], row[1]): row[2] for row in connection.execute(wanted)}
+
+    def opened_by(self, account: str, fingerprints: Sequence[str], *, limit: int) -> list[Report]:
+        """The account's last imports that one of these pairs has opened, newest first."""
+        wanted = (
+            select(imports)
+            .where(imports.c.account == account, imports.c.pair.in_(fingerprints))
+            .order_by(imports.c.sequence.desc())
+            .limit(limit)
+        )
         with self._database.read() as connection:
             return [report_of(row) for row in connection.execute(wanted).mappings()]
 

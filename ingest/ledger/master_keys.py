@@ -136,6 +136,7 @@ def _locked(
     table = sealed.column.table
     account = literal("") if sealed.account is None else table.c[sealed.account]
     record = literal("") if sealed.record is None else table.c[sealed.record]
-    query = select(account, record, sealed.column).where(*where).with_for_update()
+    version = literal(1) if sealed.version is None else table.c[sealed.version]
+    query = select(account, record, version, sealed.column).where(*where).with_for_update()
     found = connection.execute(query).one_or_none()
-    return None if found is None else (sealed.record_id(found[0], found[1]), found[2])
+    return None if found is None else (sealed.record_id(*found[:3]), found[3])

@@ -6,12 +6,14 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
+from ingest.key_news import KeyNews
 from ingest.ledger.database import Database
 from ingest.ledger.tables import notices
-from ingest.notices.notice import Notice, Stage
+from ingest.notices.notice import KeyStage, Notice, Stage
 from ingest.report import Report
 
 _CLAIM = timedelta(minutes=10)  # longer than a round of deliveries takes
@@ -21,7 +23,7 @@ _CLAIM = timedelta(minutes=10)  # longer than a round of deliveries takes
 class NewNotice:
     """A notice to be enqueued; ``note`` is a line for its end."""
 
-    stage: Stage
+    stage: Stage | KeyStage
     recipient: str
     note: str | None
 
@@ -40,35 +42,50 @@ class Delivery:
 
 def enqueue(connection: Connection, report: Report, new: Sequence[NewNotice], now: datetime) -> None:
     """Put notices into the outbox; one of a stage and recipient that is there already stays as it is."""
-    there = {
-        (row.stage, row.recipient)
-        for row in connection.execute(
-            select(notices.c.stage, notices.c.recipient).where(notices.c.import_id == report.id)
-        )
-    }
+    there = select(notices.c.stage, notices.c.recipient).where(notices.c.import_id == report.id)
+    told = {(row.stage, row.recipient) for row in connection.execute(there)}
     for notice in new:
-        if (notice.stage, notice.recipient) in there:
-            continue
-        connection.execute(
-            insert(notices).values(
-                import_id=report.id,
-                stage=notice.stage,
-                recipient=notice.recipient,
-                message_id=f"<{report.id}.{notice.stage}.{secrets.token_hex(8)}@sealdrop.invalid>",
-                note=notice.note,
-                report=report.as_json(),
-                state="pending",
-                created_at=now,
-                next_attempt_at=now,
-            )
+        if (notice.stage, notice.recipient) not in told:
+            _insert(connection, notice, report.id, report.as_json(), now, import_id=report.id)
+
+
+def _insert(
+    connection: Connection, notice: NewNotice, identity: str, report: dict[str, Any], now: datetime, **about: str
+) -> None:
+    connection.execute(
+        insert(notices).values(
+            stage=notice.stage,
+            recipient=notice.recipient,
+            message_id=f"<{identity}.{notice.stage}.{secrets.token_hex(8)}@sealdrop.invalid>",
+            note=notice.note,
+            report=report,
+            state="pending",
+            created_at=now,
+            next_attempt_at=now,
+            **about,
         )
+    )
 
 
 class Outbox:
-    """What the deliverer of notices sees of the ledger."""
+    """The outbox as those see it who deliver notices, and who tell of what is no import."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    def tell_of_key(self, news: KeyNews, stage: KeyStage, recipients: Sequence[str], now: datetime) -> int:
+        """Enqueue a notice for each recipient; how many are new: one that was told already is not told again."""
+        there = select(notices.c.recipient).where(notices.c.subject == news.subject, notices.c.stage == stage)
+        with self._database.read() as connection:  # most looks find nothing to tell, and take no write lock
+            if set(recipients) <= set(connection.scalars(there)):
+                return 0
+        with self._database.write() as connection:
+            told = set(connection.scalars(there))
+            untold = [address for address in dict.fromkeys(recipients) if address not in told]
+            for address in untold:
+                notice = NewNotice(stage, address, None)
+                _insert(connection, notice, news.key_id, news.as_json(), now, subject=news.subject)
+        return len(untold)
 
     def due(self, now: datetime, limit: int) -> list[Notice]:
         """The notices whose time has come, oldest first; no other process gets them for `_CLAIM`.
@@ -92,7 +109,7 @@ class Outbox:
         return [
             Notice(
                 id=row.id,
-                stage=Stage(row.stage),
+                stage=Stage(row.stage) if row.subject is None else KeyStage(row.stage),
                 recipient=row.recipient,
                 message_id=row.message_id,
                 note=row.note,

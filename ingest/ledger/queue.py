@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, and_, or_, select, update
+from sqlalchemy import Connection, Select, and_, or_, select, update
 
 from ingest.errors import LeaseLost
 from ingest.ledger.database import Database
@@ -54,9 +55,21 @@ class Queue:
             and_(imports.c.state == State.DEFERRED, imports.c.next_attempt_at <= now),
             and_(imports.c.state == State.RUNNING, imports.c.lease_until < now),
         )
-        wanted = select(imports).where(due).order_by(imports.c.sequence).limit(1).with_for_update(skip_locked=True)
+        wanted = select(imports).where(due)
         if only is not None:
             wanted = wanted.where(imports.c.id == only)
+        return self._claim(wanted, now)
+
+    def claim_waiting(self, import_id: str, now: datetime) -> Lease | None:
+        """Take this import, due or not, unless a worker holds it or it is over."""
+        waiting = or_(
+            imports.c.state.in_([State.READY, State.DEFERRED]),
+            and_(imports.c.state == State.RUNNING, imports.c.lease_until < now),
+        )
+        return self._claim(select(imports).where(imports.c.id == import_id, waiting), now)
+
+    def _claim(self, wanted: Select[Any], now: datetime) -> Lease | None:
+        wanted = wanted.order_by(imports.c.sequence).limit(1).with_for_update(skip_locked=True)
         with self._database.read() as connection:  # an idle worker's look takes no write lock
             if connection.execute(wanted.with_only_columns(imports.c.id)).first() is None:
                 return None

@@ -13,21 +13,23 @@ from sqlalchemy import Column
 from ingest.ledger.tables import audit_tip, pgp_keys
 from keystore.vault import RecordId
 
-_VERSION = 1  # what is sealed here never changes; a kind that does keeps its version in a column
-
 
 @dataclass(frozen=True, slots=True)
 class SealedColumn:
-    """A column of sealed secrets of one kind; account and record of a secret stand in the columns named."""
+    """A column of sealed secrets of one kind; account, record and version of a secret stand in the columns named.
+
+    Without a column for it, the version is 1: what is sealed never changes.
+    """
 
     column: Column[bytes]
     kind: str
     account: str | None
     record: str | None
+    version: str | None = None
 
-    def record_id(self, account: str = "", record: str = "") -> RecordId:
+    def record_id(self, account: str = "", record: str = "", version: int = 1) -> RecordId:
         """The identity of a secret in this column."""
-        return RecordId(account, record, self.kind, _VERSION)
+        return RecordId(account, record, self.kind, version)
 
     @property
     def under(self) -> Column[bytes]:
@@ -35,8 +37,8 @@ class SealedColumn:
         return self.column.table.c[f"{self.column.name}_under"]
 
 
-PGP_PRIVATE_KEY = SealedColumn(pgp_keys.c.sealed_private_key, "pgp.private_key", "account", "key_id")
-PGP_PASSPHRASE = SealedColumn(pgp_keys.c.sealed_passphrase, "pgp.passphrase", "account", "key_id")
+PGP_PRIVATE_KEY = SealedColumn(pgp_keys.c.sealed_private_key, "pgp.private_key", "account", "key_id", "version")
+PGP_PASSPHRASE = SealedColumn(pgp_keys.c.sealed_passphrase, "pgp.passphrase", "account", "key_id", "version")
 AUDIT_KEY = SealedColumn(audit_tip.c.sealed_first_key, "audit.first_key", None, None)
 
 SEALED_COLUMNS = (PGP_PRIVATE_KEY, PGP_PASSPHRASE, AUDIT_KEY)

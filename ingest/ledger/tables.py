@@ -31,6 +31,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.types import TypeDecorator
 
@@ -78,6 +79,11 @@ def sealed_column(name: str, *, nullable: bool = False) -> tuple[Column[bytes], 
     )
 
 
+def _where(condition: str) -> dict[str, Any]:
+    """Options of an index over the rows that fulfil the condition, for both engines."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
 _Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows only in a column of type INTEGER
 
 accounts = Table(
@@ -91,6 +97,7 @@ accounts = Table(
     Column("allow_gnupg", Boolean, nullable=False),
     Column("allowed_domains", JSON, nullable=False),
     Column("created_at", Moment, nullable=False),
+    Column("removed_at", Moment),
     CheckConstraint("state IN ('active', 'disabled')", name="account_state"),
 )
 
@@ -116,26 +123,34 @@ pgp_keys = Table(
     "pgp_keys",
     metadata,
     Column("key_id", String(36), primary_key=True),
+    Column("version", Integer, primary_key=True),  # counts the pairs that a key ID has had, from 1
     Column("account", ForeignKey("accounts.id"), nullable=False),
-    Column("slot", Integer, nullable=False),
+    Column("slot", Integer),
     Column("state", String(16), nullable=False),
     Column("fingerprint", String(64), nullable=False),
     Column("algorithm", String(64), nullable=False),
     Column("user_ids", JSON, nullable=False),
     Column("created_at", Moment, nullable=False),
     Column("expires_at", Moment),
+    Column("retires_at", Moment),
     Column("last_used_at", Moment),
     Column("signatures", String(8), nullable=False),
     Column("public_key", LargeBinary, nullable=False),
-    *sealed_column("sealed_private_key"),
+    *sealed_column("sealed_private_key", nullable=True),
     *sealed_column("sealed_passphrase", nullable=True),
     UniqueConstraint("account", "slot", name="pgp_key_slot_once"),
-    UniqueConstraint("account", "fingerprint", name="pgp_key_fingerprint_once"),
     CheckConstraint(
         f"slot BETWEEN 1 AND {MAX_PGP_KEYS}", name="pgp_key_slot"
     ),  # a constraint, no counting (FAULTS.md K4)
-    CheckConstraint("state IN ('active', 'retired')", name="pgp_key_state"),
+    CheckConstraint("state IN ('active', 'retiring', 'retired', 'destroyed')", name="pgp_key_state"),
+    # every pair takes a slot, also a previous one; a destroyed pair has neither slot nor secrets
+    CheckConstraint("(state = 'destroyed') = (slot IS NULL)", name="pgp_key_destroyed_slot"),
+    CheckConstraint("(state = 'destroyed') = (sealed_private_key IS NULL)", name="pgp_key_destroyed_secret"),
+    CheckConstraint("state <> 'destroyed' OR sealed_passphrase IS NULL", name="pgp_key_destroyed_passphrase"),
+    CheckConstraint("(state = 'retiring') = (retires_at IS NOT NULL)", name="pgp_key_retiring"),
     CheckConstraint("signatures IN ('ignore', 'verify', 'require')", name="pgp_key_signatures"),
+    Index("pgp_key_fingerprint_once", "account", "fingerprint", unique=True, **_where("state <> 'destroyed'")),
+    Index("pgp_key_primary_once", "key_id", unique=True, **_where("state = 'active'")),
 )
 
 signers = Table(
@@ -196,6 +211,7 @@ imports = Table(
     Column("preview", JSON),
     Index("imports_by_state", "state", "next_attempt_at"),
     Index("imports_by_account", "account", "sequence"),
+    Index("imports_by_pair", "account", "pair", "sequence"),
     sqlite_autoincrement=True,  # a sequence is never given twice, also not after a row was removed
 )
 
@@ -212,7 +228,8 @@ notices = Table(
     "notices",
     metadata,
     Column("id", _Id, primary_key=True, autoincrement=True),
-    Column("import_id", ForeignKey("imports.id"), nullable=False),
+    Column("import_id", ForeignKey("imports.id")),
+    Column("subject", String(128)),  # of a notice about no import: the pair and its last day
     Column("stage", String(16), nullable=False),
     Column("recipient", String(254), nullable=False),
     Column("message_id", String(128), nullable=False, unique=True),
@@ -225,6 +242,8 @@ notices = Table(
     Column("sent_at", Moment),
     Column("last_error", Text),
     UniqueConstraint("import_id", "stage", "recipient", name="notice_once"),
+    UniqueConstraint("subject", "stage", "recipient", name="notice_once_by_subject"),
+    CheckConstraint("(import_id IS NULL) <> (subject IS NULL)", name="notice_about_one_thing"),
     CheckConstraint("state IN ('pending', 'sent', 'given_up')", name="notice_state"),
     Index("notices_due", "state", "next_attempt_at"),
 )

@@ -19,8 +19,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from ingest.notices.display import header_text
 from ingest.notices.errors import DeliveryRefused
+from ingest.notices.key_letter import write_key_letter
 from ingest.notices.letter import Letter, Reject, write_letter
-from ingest.notices.notice import Notice
+from ingest.notices.notice import KeyStage, Notice
 from ingest.notices.recipients import is_plain_address
 
 _WIDTH = 78
@@ -39,7 +40,8 @@ def compose(notice: Notice, *, sender: str, now: datetime) -> EmailMessage:
     """
     if not is_plain_address(notice.recipient):
         raise DeliveryRefused("the recipient is not one plain mail address")
-    letter = write_letter(notice)
+    of_key = isinstance(notice.stage, KeyStage)
+    letter = write_key_letter(notice) if of_key else write_letter(notice)
     mail = EmailMessage(policy=_POLICY)
     mail["Subject"] = letter.subject
     mail["From"] = sender
@@ -48,7 +50,8 @@ def compose(notice: Notice, *, sender: str, now: datetime) -> EmailMessage:
     mail["Message-ID"] = notice.message_id
     mail["Auto-Submitted"] = "auto-generated"  # RFC 3834 §5: no out-of-office answers
     mail["X-Auto-Response-Suppress"] = "All"  # the same for Exchange, which does not follow RFC 3834
-    mail["X-Sealdrop-Import"] = header_text(notice.report["id"])
+    (identity,) = notice.about.values()
+    mail["X-Sealdrop-Key" if of_key else "X-Sealdrop-Import"] = header_text(identity)
     mail.set_content(text_of(letter), cte="quoted-printable")
     mail.add_alternative(html_of(letter), subtype="html", cte="quoted-printable")
     return mail

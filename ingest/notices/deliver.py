@@ -45,7 +45,7 @@ class Outbox(Protocol):
 async def deliver_due(outbox: Outbox, mailer: Mailer, settings: MailSettings, now: Callable[[], datetime]) -> int:
     """Try each notice that is due once, and return how many were sent; without a relay nothing is tried.
 
-    The notices of one import go in their order, those of several imports at the same time. One that fails stops no
+    The notices of one import or key go in their order, those of several at the same time. One that fails stops no
     other; it waits longer each time, and is given up when it is refused or, after a try, older than
     ``give_up_after_s``. An error of the outbox is raised after the round.
     """
@@ -58,17 +58,17 @@ async def deliver_due(outbox: Outbox, mailer: Mailer, settings: MailSettings, no
         async with gate:
             return sum([await _try(notice, outbox, mailer, settings, now) for notice in group])
 
-    counts = await asyncio.gather(*map(in_order, _by_import(notices)), return_exceptions=True)
+    counts = await asyncio.gather(*map(in_order, _by_subject(notices)), return_exceptions=True)
     for count in counts:
         if isinstance(count, BaseException):
             raise count
     return sum(count for count in counts if isinstance(count, int))
 
 
-def _by_import(notices: Iterable[Notice]) -> Iterable[list[Notice]]:
-    groups: dict[str, list[Notice]] = {}
+def _by_subject(notices: Iterable[Notice]) -> Iterable[list[Notice]]:
+    groups: dict[tuple[str, ...], list[Notice]] = {}
     for notice in notices:
-        groups.setdefault(notice.report["id"], []).append(notice)
+        groups.setdefault(tuple(notice.about.values()), []).append(notice)
     return groups.values()
 
 
@@ -76,7 +76,7 @@ async def _try(
     notice: Notice, outbox: Outbox, mailer: Mailer, settings: MailSettings, now: Callable[[], datetime]
 ) -> bool:
     """Send one notice and mark it; whether it was sent."""
-    log = _log.bind(notice_id=notice.id, import_id=notice.report["id"], stage=notice.stage.value)
+    log = _log.bind(notice_id=notice.id, **notice.about, stage=notice.stage.value)
     try:
         await mailer.send(compose(notice, sender=settings.sender, now=now()), notice.recipient)
     except DeliveryRefused as error:

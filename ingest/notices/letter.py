@@ -1,4 +1,4 @@
-"""What a notice says, before it is text or HTML: both are written from the same `Letter`, so they cannot differ.
+"""What a notice about an import says, before it is text or HTML: both are written from one `Letter`, so they agree.
 
 Everything in a letter is safe to show (`ingest.notices.display`), but not escaped. A letter never holds a value of a
 row: a report has none.
@@ -71,7 +71,7 @@ class Letter:
 def write_letter(notice: Notice) -> Letter:
     """What the notice says; pure, the same for the same notice. Raises ``KeyError`` when the report lacks a key."""
     report = notice.report
-    subject, label, tone, title, lead = _HEADINGS[notice.stage](report)
+    subject, label, tone, title, lead = _HEADINGS[Stage(notice.stage)](report)
     failed, over = notice.stage is Stage.FAILED, notice.stage is not Stage.PICKED_UP
     return Letter(
         subject=subject,

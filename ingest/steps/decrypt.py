@@ -18,7 +18,7 @@ from ingest.steps.ahead import ahead
 from ingest.steps.stopwatch import Stopwatch
 from keystore.errors import KeystoreError, NotEncrypted
 from keystore.openpgp import EngineName, Facts, Limits, decrypt
-from keystore.pgp_keys import PrivateKey
+from keystore.pgp_pair import Pair
 from keystore.pgp_signer import Signer
 from manifests.model import Manifest
 
@@ -77,9 +77,9 @@ class CipherText(io.RawIOBase):
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What a file is opened with, and what is asked of it."""
+    """What a file may be opened with, and what is asked of it."""
 
-    keys: Sequence[PrivateKey]
+    pairs: Sequence[Pair]
     signers: Sequence[Signer]
     limits: Limits
     engine: EngineName
@@ -133,7 +133,7 @@ class PlainText:
         opening = self._opening
         message = self.facts = decrypt(
             buffered,
-            opening.keys,
+            opening.pairs,
             limits=opening.limits,
             engine=opening.engine,
             signers=opening.signers,

@@ -14,7 +14,7 @@ from keystore.openpgp.limits import Limits, Meter
 from keystore.openpgp.session_key import CannotNatively
 
 if TYPE_CHECKING:
-    from keystore.pgp_keys import PrivateKey
+    from keystore.pgp_pair import Pair
     from keystore.pgp_signer import Signer
 
 
@@ -29,7 +29,7 @@ class Message(Facts):
     def __init__(
         self,
         source: BinaryIO,
-        keys: Sequence[PrivateKey],
+        pairs: Sequence[Pair],
         *,
         limits: Limits,
         engine: EngineName,
@@ -37,7 +37,7 @@ class Message(Facts):
         now: datetime,
     ) -> None:
         super().__init__()
-        self._source, self._keys, self._limits, self._engine = source, keys, limits, engine
+        self._source, self._pairs, self._limits, self._engine = source, pairs, limits, engine
         self._signers, self._now = signers, now
         self._blocks = self._run()
 
@@ -70,10 +70,10 @@ class Message(Facts):
         meter = Meter(self._limits)
         envelope = read_envelope(self._source, self._limits, meter)
         self.recipients = envelope.recipients
-        yield from native.plain_blocks(envelope, self._keys, self._reading(meter))
+        yield from native.plain_blocks(envelope, self._pairs, self._reading(meter))
 
     def _gnupg(self, start: int | None) -> Iterator[bytes]:
-        """Try each key that a recipient may be; a hidden recipient may take several turns (FAULTS.md P17)."""
+        """Try each pair that a recipient may be; a hidden recipient may take several turns (FAULTS.md P17)."""
         self.engine = "gnupg"
         self.cipher = self.integrity = self.compression = ""
         meter = Meter(self._limits)
@@ -81,12 +81,12 @@ class Message(Facts):
         while True:
             envelope = read_envelope(self._source, self._limits, meter)
             self.recipients = envelope.recipients
-            pairs = _for_gnupg(envelope, native.candidates(envelope, self._keys))
-            keys = list(dict.fromkeys(key for _, key in pairs))
-            wanted = tuple(dict.fromkeys(pkesk for pkesk, key in pairs if key is keys[turn]))
-            last = turn + 1 == len(keys) or start is None
+            tries = _for_gnupg(envelope, native.candidates(envelope, self._pairs))
+            pairs = list(dict.fromkeys(pair for _, pair in tries))
+            wanted = tuple(dict.fromkeys(pkesk for pkesk, pair in tries if pair is pairs[turn]))
+            last = turn + 1 == len(pairs) or start is None
             try:
-                yield from gnupg.plain_blocks(envelope, wanted, keys[turn], self._reading(meter))
+                yield from gnupg.plain_blocks(envelope, wanted, pairs[turn], self._reading(meter))
             except gnupg.NotThisKey as failure:
                 if last:
                     raise failure.final from None
@@ -100,11 +100,11 @@ class Message(Facts):
         return native.Reading(self, self._limits, meter, self._signers, self._now)
 
 
-def _for_gnupg(envelope: Envelope, pairs: list[tuple[Pkesk, PrivateKey]]) -> list[tuple[Pkesk, PrivateKey]]:
+def _for_gnupg(envelope: Envelope, tries: list[tuple[Pkesk, Pair]]) -> list[tuple[Pkesk, Pair]]:
     """Those that GnuPG 2.2 could open; raises `Unsupported` when there are none."""
     if envelope.head is not None:
         raise Unsupported("The message uses version 2 of the SEIPD packet, which GnuPG cannot read.")
-    readable = [(pkesk, key) for pkesk, key in pairs if key.gnupg_reads and pkesk.algorithm in gnupg.ALGORITHMS]
+    readable = [(pkesk, pair) for pkesk, pair in tries if pair.gnupg_reads and pkesk.algorithm in gnupg.ALGORITHMS]
     if not readable:
         raise Unsupported("The message is encrypted to a kind of key that GnuPG cannot read.")
     return readable
@@ -112,7 +112,7 @@ def _for_gnupg(envelope: Envelope, pairs: list[tuple[Pkesk, PrivateKey]]) -> lis
 
 def decrypt(
     source: BinaryIO,
-    keys: Sequence[PrivateKey],
+    pairs: Sequence[Pair],
     *,
     limits: Limits = Limits(),  # noqa: B008 - frozen
     engine: EngineName = "auto",
@@ -121,9 +121,12 @@ def decrypt(
 ) -> Message:
     """A message over ``source``, from its current position to its end.
 
+    Of ``pairs`` those that the message's recipients name open it, whatever their order; those that it cannot mean are
+    not unlocked. The order counts for hidden recipients.
+
     ``auto`` reads natively; what the native engine cannot read (a rare cipher or key algorithm) goes to gpg when that
     is installed and ``source`` can seek. Signatures count when one of ``signers`` made them, and what they are worth
-    is judged by the policy of the pair that opens the message (`PrivateKey.signatures`), at ``now``, which is aware
+    is judged by the policy of the pair that opens the message (`Pair.signatures`), at ``now``, which is aware
     (default: the time of this call). This call itself reads nothing and raises nothing; see `Message`.
     """
-    return Message(source, keys, limits=limits, engine=engine, signers=signers, now=now or datetime.now(UTC))
+    return Message(source, pairs, limits=limits, engine=engine, signers=signers, now=now or datetime.now(UTC))

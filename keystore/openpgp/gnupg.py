@@ -37,6 +37,7 @@ from keystore.openpgp.stream import literal_data
 
 if TYPE_CHECKING:
     from keystore.pgp_keys import PrivateKey
+    from keystore.pgp_pair import Pair
 
 # public-key algorithms of GnuPG 2.2 (RFC 9580 §9.1); it drops other subkeys when it imports a key
 ALGORITHMS = frozenset({1, 2, 3, 16, 17, 18, 19, 22})
@@ -82,17 +83,17 @@ def refusal(status: Status, returncode: int, *, aead_packet: bool) -> str:
     return f"gpg ended with {returncode}" if returncode else ""
 
 
-def plain_blocks(envelope: Envelope, pkesks: Sequence[Pkesk], key: PrivateKey, reading: Reading) -> Iterator[bytes]:
-    """The provisional plain text of one message with one key.
+def plain_blocks(envelope: Envelope, pkesks: Sequence[Pkesk], pair: Pair, reading: Reading) -> Iterator[bytes]:
+    """The provisional plain text of one message with one pair, which is unlocked for it.
 
-    Raises `NotThisKey` before the first block when another key may open it; `Truncated`, `ArmorInvalid`,
+    Raises `NotThisKey` before the first block when another pair may open it; `KeyRetired`, `Truncated`, `ArmorInvalid`,
     `PlainTextTooLarge`, `EngineFailed`, `Unsupported` when gpg is missing or the cipher is a legacy one, `Corrupt`,
     and `SignatureRequired` after all else was well.
     """
     if not is_installed():
         raise Unsupported("This message needs GnuPG, which is not installed here.", detail="no gpg or gpgconf on PATH")
     feeder = _Feeder(envelope, pkesks)
-    facts, inside = reading.facts, reading.inside(key)
+    facts, inside, key = reading.facts, reading.inside(pair), pair.unlocked()
     damage = ""
     with private_home() as home:
         _import(home, key)

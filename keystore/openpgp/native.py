@@ -20,24 +20,31 @@ from keystore.openpgp.stream import Inside, literal_data
 if TYPE_CHECKING:
     from keystore.openpgp.facts import Facts
     from keystore.openpgp.limits import Limits, Meter
-    from keystore.pgp_keys import PrivateKey
+    from keystore.pgp_pair import Pair
     from keystore.pgp_signer import Signer
 
+_MOST_NAMED = 3  # pairs in a text for the sender
 
-def candidates(envelope: Envelope, keys: Sequence[PrivateKey]) -> list[tuple[Pkesk, PrivateKey]]:
-    """Which recipient each key may be: those that name one of its (sub)keys first, then the hidden ones.
 
-    Raises `WrongKey` when no recipient can be one of ``keys`` (FAULTS.md P16, P17).
+def candidates(envelope: Envelope, pairs: Sequence[Pair]) -> list[tuple[Pkesk, Pair]]:
+    """Which recipient each pair may be, in the order of ``pairs``: those that a recipient names, then for hidden ones.
+
+    The message decides, not the order. Pairs that no longer open files are left out, unless there are no others: then
+    unlocking one says why. Raises `WrongKey` when no recipient can be one of ``pairs`` (FAULTS.md P16, P17, P19).
     """
-    named = [(pkesk, key) for pkesk in envelope.pkesks for key in keys if pkesk.key_id in key.openpgp_key_ids]
-    hidden = [(pkesk, key) for pkesk in envelope.pkesks if pkesk.key_id == ANONYMOUS for key in keys]
+    named = [(pkesk, pair) for pair in pairs for pkesk in envelope.pkesks if pkesk.key_id in pair.openpgp_key_ids]
+    hidden = [(pkesk, pair) for pair in pairs for pkesk in envelope.pkesks if pkesk.key_id == ANONYMOUS]
     if not named and not hidden:
-        ours = ", ".join(f"{key.fingerprint} (keyId {key.key_id})" for key in keys) or "none"
         raise WrongKey(
-            f"The file is encrypted to OpenPGP key {', '.join(envelope.recipients)}, which is not the key that the "
-            f"manifest names. Encrypt it to our key: {ours}."
+            f"The file is encrypted to OpenPGP key {', '.join(envelope.recipients)}, which is no key that is stored "
+            f"for this account. Encrypt it to our key: {_ours(pairs)}."
         )
-    return named + hidden
+    return [(pkesk, pair) for pkesk, pair in named + hidden if pair.opens_files] or named or hidden
+
+
+def _ours(pairs: Sequence[Pair]) -> str:
+    usable = [f"{pair.fingerprint} (keyId {pair.key_id})" for pair in pairs if pair.opens_files]
+    return ", or ".join(usable[:_MOST_NAMED]) or "there is none yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,22 +57,22 @@ class Reading:
     signers: Sequence[Signer]
     now: datetime
 
-    def inside(self, key: PrivateKey) -> Inside:
+    def inside(self, key: Pair) -> Inside:
         """For the packets inside, when ``key`` has opened the message: its policy of signatures holds."""
         signing = Signing(key.signatures, self.signers, key.fingerprint, self.now)
         return Inside(self.facts, Signatures(signing), self.limits, self.meter)
 
 
-def plain_blocks(envelope: Envelope, keys: Sequence[PrivateKey], reading: Reading) -> Iterator[bytes]:
+def plain_blocks(envelope: Envelope, pairs: Sequence[Pair], reading: Reading) -> Iterator[bytes]:
     """The provisional plain text.
 
-    Raises `CannotNatively` before the first block, `WrongKey`, `Truncated`, `ArmorInvalid`, `PlainTextTooLarge`,
-    `EngineFailed`, `Unsupported` for a legacy cipher, `Corrupt` for all that only a decryption could tell, and
-    `SignatureRequired` after all else was well.
+    Raises `CannotNatively` before the first block, `WrongKey`, `KeyRetired`, `Truncated`, `ArmorInvalid`,
+    `PlainTextTooLarge`, `EngineFailed`, `Unsupported` for a legacy cipher, `Corrupt` for all that only a decryption
+    could tell, and `SignatureRequired` after all else was well.
     """
     facts, limits = reading.facts, reading.limits
     try:
-        session, key = _session_key(candidates(envelope, keys), envelope)
+        session, key = _session_key(candidates(envelope, pairs), envelope)
         if session.cipher in LEGACY_CIPHERS and not limits.legacy_ciphers:
             raise legacy_refusal(session.cipher_name)
         facts.key_id, facts.pair = key.key_id, key.fingerprint
@@ -98,21 +105,27 @@ def _opened(envelope: Envelope, session: SessionKey) -> Iterator[Block]:
     return (opened_mdc if envelope.tag == packets.SEIPD else opened_ocb)(envelope.data, session)
 
 
-def _session_key(pairs: list[tuple[Pkesk, PrivateKey]], envelope: Envelope) -> tuple[SessionKey, PrivateKey]:
-    """The first session key that opens; raises `BadSessionKey`, or `CannotNatively` when GnuPG might open one."""
+def _session_key(tries: list[tuple[Pkesk, Pair]], envelope: Envelope) -> tuple[SessionKey, Pair]:
+    """The first session key that opens; raises `BadSessionKey`, or `CannotNatively` when GnuPG might open one.
+
+    A pair is unlocked when its turn comes, and for a hidden recipient only when it has a key of that algorithm.
+    """
     cipher = None if envelope.head is None else envelope.head.cipher
     unable: CannotNatively | None = None
     failure = BadSessionKey("no key of ours opens a hidden recipient's session key")
-    for pkesk, key in pairs:
-        own = key.decryption_keys
-        tried = own.values() if pkesk.key_id == ANONYMOUS else [own[pkesk.key_id]] if pkesk.key_id in own else []
+    for pkesk, pair in tries:
+        hidden = pkesk.key_id == ANONYMOUS
+        if hidden and pkesk.algorithm not in pair.algorithms:
+            continue
+        own = pair.unlocked().decryption_keys
+        tried = own.values() if hidden else [own[pkesk.key_id]] if pkesk.key_id in own else []
         if not tried:
             unable = CannotNatively(f"public-key algorithm {pkesk.algorithm}")
         for private in tried:
             if pkesk.algorithm not in private.algorithms:
                 continue
             try:
-                return private.open(pkesk.fields, cipher), key
+                return private.open(pkesk.fields, cipher), pair
             except BadSessionKey as error:
                 failure = error
             except CannotNatively as error:

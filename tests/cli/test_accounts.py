@@ -139,3 +139,31 @@ def test_account_may_be_added_with_its_switches(desk: Desk) -> None:
     desk.run("account", "add", "acme", "--allow-legacy-ciphers", "--no-gnupg")
     shown = desk.json("account", "show", "acme")
     assert (shown["allow_legacy_ciphers"], shown["allow_gnupg"]) == (True, False)
+
+
+def test_disabled_account_is_enabled_again(desk: Desk) -> None:
+    desk.run("account", "add", "acme", "--contact", "a@acme.example")
+    before = desk.json("account", "show", "acme")
+    desk.run("account", "disable", "acme")
+    assert desk.json("account", "show", "acme") == before | {"state": "disabled"}
+    (checked,) = [one for one in desk.json("check") if one["check"] == "account acme"]
+    assert (checked["verdict"], checked["text"]) == ("ok", "disabled")
+    desk.run("account", "enable", "acme")
+    assert desk.json("account", "show", "acme") == before
+
+
+def test_removed_account_is_asked_for_first_and_is_shown_as_what_it_was(desk: Desk) -> None:
+    key_id = desk.account_with_pair()
+    key = desk.ssh_key()
+    desk.run("account", "add", "other", "--ssh-key", key)
+    assert "--yes" in desk.fails("account", "remove", "other")
+    ran = desk.run("account", "remove", "other", "--yes")
+    assert str(desk.folder / "data" / "lake" / "other") in ran.err
+    assert [account["id"] for account in desk.json("account", "list")] == ["acme"]
+    assert desk.json("account", "show", "other")["state"] == "removed"
+    assert "was removed" in desk.fails("key", "generate", "other")
+    assert "was removed" in desk.fails("account", "enable", "other")
+    assert "already" in desk.fails("account", "add", "other")
+    assert desk.json("events", "list", "other") == []
+    desk.run("account", "add", "third", "--ssh-key", key)
+    assert desk.json("key", "show", key_id)["pairs"][0]["state"] == "active"

@@ -29,6 +29,10 @@ KEYS = {
     "last_used_at",
     "signatures",
     "public_key",
+    "version",
+    "retires_at",
+    "subkeys",
+    "imports",
 }
 
 

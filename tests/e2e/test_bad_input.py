@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ingest.demo.sender import SenderFailed
 from tests.e2e.conftest import NewCustomer
 from tests.e2e.test_import import EVENTS, event_manifest, events_of
 from tests.support.customer import Customer, PgpPair
@@ -187,3 +188,17 @@ def test_mail_goes_to_the_contacts_when_the_address_is_not_allowed(
     mail = instance.post.about(report["id"], "Imported")
     assert mail["To"] == customer.email
     assert "victim@elsewhere.example" not in [mail["To"] for mail in instance.post.mailbox.mails]
+
+
+def test_disabled_account_cannot_log_in_until_it_is_enabled(instance: Instance, new_customer: NewCustomer) -> None:
+    """FAULTS K8."""
+    customer = new_customer()
+    data = customer.encrypted("events.csv", EVENTS)
+    customer.put(data)
+    instance.run("account", "disable", customer.name)
+    with pytest.raises(SenderFailed, match="ended with 255"):
+        customer.put(event_manifest(customer, data.name))
+    assert instance.imports(customer.name) == []
+    instance.run("account", "enable", customer.name)
+    customer.put(event_manifest(customer, data.name))
+    assert instance.wait_for_imports(customer.name, 1)[0]["state"] == "succeeded"

@@ -12,6 +12,7 @@ from ingest.ledger.accounts import Accounts, SshKey
 from ingest.ledger.database import Database
 from ingest.ledger.pgp_keys import PgpKey, PgpKeys, SealedPair
 from ingest.ledger.tables import MAX_PGP_KEYS, MAX_SSH_KEYS, audit
+from ingest.states import PairState
 from tests.ledger.conftest import NOW, sealed
 
 SEALED = SealedPair(sealed(b"private"), None)
@@ -21,7 +22,7 @@ def pair(number: int, account: str = "acme") -> PgpKey:
     return PgpKey(
         key_id=str(uuid.uuid4()),
         account=account,
-        state="active",
+        state=PairState.ACTIVE,
         fingerprint=f"{number:040X}",
         algorithm="RSA 3072",
         user_ids=("someone",),
@@ -64,8 +65,10 @@ def test_pair_is_found_through_its_account_only(database: Database) -> None:
     keys = PgpKeys(database)
     stored = pair(1)
     keys.add(stored, SEALED, actor="test")
-    assert keys.find("acme", stored.key_id) == (stored, SEALED)
-    assert keys.find("other", stored.key_id) is None
+    assert keys.of_key_id(stored.key_id) == keys.of_account("acme") == [stored]
+    assert keys.sealed("acme", stored.key_id, 1) == SEALED
+    assert keys.of_account("other") == []
+    assert keys.sealed("other", stored.key_id, 1) is None
 
 
 def test_same_pair_twice_names_its_key_id(database: Database) -> None:
@@ -80,7 +83,7 @@ def test_use_of_a_pair_is_remembered(database: Database) -> None:
     keys = PgpKeys(database)
     stored = pair(1)
     keys.add(stored, SEALED, actor="test")
-    keys.mark_used(stored.key_id, NOW)
+    keys.mark_used("acme", stored.fingerprint, NOW)
     assert keys.of_account("acme")[0].last_used_at == NOW
 
 

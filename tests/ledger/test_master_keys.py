@@ -87,11 +87,11 @@ def test_keys_are_named_oldest_first_and_the_old_one_goes_last(database: Databas
     assert keys.finish(BOTH, at=NOW, actor="test") == 0
     assert keys.counts() == {BOTH.master_key_id: 6}
     for key_id in (old, late):
-        found = PgpKeys(database).find("acme", key_id)
+        found = PgpKeys(database).sealed("acme", key_id, 1)
         assert found is not None
-        assert found[1].passphrase is not None
+        assert found.passphrase is not None
         record = PGP_PASSPHRASE.record_id("acme", key_id)
-        assert Vault(NEW).open(found[1].passphrase, record).expose() == b"passphrase"
+        assert Vault(NEW).open(found.passphrase, record).expose() == b"passphrase"
 
 
 def test_constant_of_another_key_does_not_verify(database: Database) -> None:
@@ -106,20 +106,20 @@ def test_row_from_before_a_rotation_does_not_open_after_it(database: Database) -
     """FAULTS K1: a rollback of the whole row, which its version cannot show; also past the constraints."""
     keys = MasterKeys(database)
     key_id = add(database, VAULT, 1)
-    before = PgpKeys(database).find("acme", key_id)
+    before = PgpKeys(database).sealed("acme", key_id, 1)
     assert before is not None
     keys.begin(BOTH, at=NOW, actor="test")
     keys.rewrap(BOTH)
     keys.finish(BOTH, at=NOW, actor="test")
     with pytest.raises(LedgerConflict), database.write() as connection:
-        connection.execute(pgp_keys.update().values(sealed_private_key=before[1].private_key))
+        connection.execute(pgp_keys.update().values(sealed_private_key=before.private_key))
     with closing(sqlite3.connect(str(database.engine.url.database))) as thief:  # without `foreign_keys=ON`
-        thief.execute("UPDATE pgp_keys SET sealed_private_key = ?", (before[1].private_key,))
+        thief.execute("UPDATE pgp_keys SET sealed_private_key = ?", (before.private_key,))
         thief.commit()
-    after = PgpKeys(database).find("acme", key_id)
+    after = PgpKeys(database).sealed("acme", key_id, 1)
     assert after is not None
     with pytest.raises(MasterKeyWrong):
-        Vault(NEW).open(after[1].private_key, PGP_PRIVATE_KEY.record_id("acme", key_id))
+        Vault(NEW).open(after.private_key, PGP_PRIVATE_KEY.record_id("acme", key_id))
     assert keys.counts() == {BOTH.master_key_id: 1, VAULT.master_key_id: 1}
     assert len(keys.rewrap(Vault(NEW)).damaged) == 1
 
@@ -179,6 +179,6 @@ def test_table_with_secrets_can_be_rebuilt_by_a_later_migration(database: Databa
         with operations.batch_alter_table("pgp_keys", recreate="always") as batch:
             batch.add_column(Column("later", String(8)))
     assert MasterKeys(database).counts() == {VAULT.master_key_id: 2}
-    assert PgpKeys(database).find("acme", key_id) is not None
+    assert PgpKeys(database).sealed("acme", key_id, 1) is not None
     with pytest.raises(LedgerConflict):
         add(database, Vault(NEW), 2)

@@ -15,8 +15,9 @@ from ingest.installation import prepare
 from ingest.ledger.imports import new_import_id
 from ingest.ledger.queue import Lease, Queue
 from ingest.report import Report
-from ingest.settings import DoorSettings, Settings, VaultSettings, WorkerSettings
+from ingest.settings import DoorSettings, OpenPgpSettings, Settings, VaultSettings, WorkerSettings
 from ingest.states import State
+from keystore.openpgp import EngineName
 from keystore.pgp_encrypt import encrypt_to
 
 ACCOUNT = "acme"
@@ -26,11 +27,12 @@ EMAIL = "data@acme.example"
 class Workshop:
     """An account with a Curve25519 pair, a clock that is set by hand, and a carrier."""
 
-    def __init__(self, folder: Path, *, chunk_bytes: int = 8_000_000) -> None:
+    def __init__(self, folder: Path, *, chunk_bytes: int = 8_000_000, engine: EngineName = "auto") -> None:
         self.now = datetime(2026, 11, 22, 8, 15, tzinfo=UTC)
         self.settings = Settings(
             data_dir=folder / "data",
             door=DoorSettings(host_key_file=folder / "host_key"),
+            openpgp=OpenPgpSettings(engine=engine),
             vault=VaultSettings(master_key_file=folder / "master.key"),
             worker=WorkerSettings(lease_s=60, max_lost=3, give_up_after_s=3600, chunk_bytes=chunk_bytes),
         )
@@ -40,8 +42,12 @@ class Workshop:
         self.app.spool.open_account(ACCOUNT)
         self.key = make_pair(self.app, ACCOUNT, "cv25519", actor="test")
 
-    def received(self, data: str | bytes, **manifest: Any) -> str:
-        """An import of this data as a profile file, ready for a worker; its ID."""
+    def received(self, data: str | bytes, *, message: bytes | None = None, **manifest: Any) -> str:
+        """An import of this data as a profile file, ready for a worker; its ID.
+
+        ``message`` is the encrypted file, when it is not the data encrypted to the pair; a manifest's key that is
+        ``None`` is left out.
+        """
         content = {
             "fileName": "users.csv.asc",
             "type": "profile",
@@ -53,8 +59,10 @@ class Workshop:
         self.app.imports.receive(import_id, ACCOUNT, "users.manifest", "users.csv.asc", self.now, state=State.READY)
         folder = self.app.spool.taken(import_id, "data").parent
         folder.mkdir()
-        (folder / "data").write_bytes(encrypt_to(self.key.public_key, data.encode() if isinstance(data, str) else data))
-        (folder / "manifest").write_text(json.dumps(content))
+        plain = data.encode() if isinstance(data, str) else data
+        (folder / "data").write_bytes(message or encrypt_to(self.key.public_key, plain))
+        given = {name: value for name, value in content.items() if value is not None}
+        (folder / "manifest").write_text(json.dumps(given))
         return import_id
 
     def claimed(self) -> Lease:
