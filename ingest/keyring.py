@@ -69,6 +69,9 @@ class Keyring:
         stored = self._keys.of_account(account)
         if key_id is not None and not any(key.key_id == key_id for key in stored):
             raise KeyUnknown(f"The account has no stored key pair with the key ID {key_id} (`keyId` in the manifest).")
+        for ended in [key for key in stored if not key.opens_files(now)]:
+            if kept := self._unlocked.pop(_name(ended), None):
+                kept.key.forget()
         wanted = [key for key in stored if key.state is not PairState.DESTROYED or key.key_id == key_id]
 
         def turn(key: PgpKey) -> tuple[bool, bool, bool, int]:
@@ -99,10 +102,9 @@ class Keyring:
                 f"The file is encrypted to the key pair {key.fingerprint} (keyId {key.key_id}), which is {state} and "
                 "opens no more files."
             )
-        name = (key.account, key.key_id, key.version, key.public_key)  # its owner may have put in another export
-        kept = self._unlocked.get(name)
+        kept = self._unlocked.get(_name(key))
         if kept is None:
-            kept = self._unlocked[name] = _Unlocked(self._open(key), 0)
+            kept = self._unlocked[_name(key)] = _Unlocked(self._open(key), 0)
         kept.until = monotonic() + self._keep_s
         return kept.key
 
@@ -117,3 +119,8 @@ class Keyring:
             passphrase = vault.open(sealed.passphrase, passphrase_record(*identity))
         private_key = vault.open(sealed.private_key, private_key_record(*identity))
         return PrivateKey.unlock(key.key_id, private_key, passphrase)
+
+
+def _name(key: PgpKey) -> tuple[str, str, int, bytes]:
+    """Which pair it is, and in which form: its owner may have put another export of it in its place."""
+    return key.account, key.key_id, key.version, key.public_key

@@ -138,6 +138,11 @@ def test_pair_that_expires_soon_is_told(new_app: NewApp, days: int, *, told: boo
     sealed = app.open_vault().seal(b"private", private_key_record("acme", key.key_id, 1))
     app.pgp_keys.add(key, SealedPair(sealed, None), actor="test")
     assert (f"{key.key_id} expire" in found(app, "account acme").text) == told
+    day = app.now() + timedelta(days=3)
+    app.pgp_keys.move([key], PairState.RETIRING, actor="test", now=app.now(), retires_at=day)
+    assert f"{key.key_id} {'expires' if days < 0 else 'retires'}" in found(app, "account acme").text
+    app.pgp_keys.move([key], PairState.RETIRED, actor="test", now=app.now())
+    assert found(app, "account acme").text.endswith("no key pair that opens files")
 
 
 def test_gpg_that_the_settings_ask_for_must_be_installed(

@@ -18,7 +18,7 @@ from ingest.installation import Choices, initialise
 from ingest.keyring import Keyring, passphrase_record, private_key_record
 from ingest.ledger.pgp_keys import PgpKey
 from ingest.ledger.tables import pgp_keys
-from keystore.errors import KeyRetired, KeyUnknown, MasterKeyWrong, RecordTampered
+from keystore.errors import EngineFailed, KeyRetired, KeyUnknown, MasterKeyWrong, RecordTampered
 from keystore.pgp_keys import PrivateKey
 
 
@@ -73,11 +73,13 @@ def test_key_of_another_account_is_unknown(app: App, made: PgpKey) -> None:
 def test_retired_pair_opens_nothing_even_when_it_was_unlocked_before(app: App, made: PgpKey) -> None:
     """FAULTS P16, K8."""
     ring = keyring(app)
-    opened(ring, "acme", made.key_id)
+    unlocked = opened(ring, "acme", made.key_id)
     change(app, made.key_id, state="retired")
     for one in (ring, keyring(app)):
         with pytest.raises(KeyRetired, match="retired"):
             opened(one, "acme", made.key_id)
+    with pytest.raises(EngineFailed):
+        assert unlocked.transferable  # its secrets are not kept any longer
 
 
 def test_pair_is_forgotten_when_nobody_needed_it_for_a_while(app: App, made: PgpKey) -> None:

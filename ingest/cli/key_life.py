@@ -25,7 +25,7 @@ from ingest.cli.pairs import (
     show_new,
     with_passphrase,
 )
-from ingest.cli.session import CommandFailed, actor, confirm, opened, read_file
+from ingest.cli.session import CommandFailed, actor, confirm, needed_account, opened, read_file
 from ingest.cli.show import AsJson, hint, out, print_json, print_table
 from ingest.states import PairState
 
@@ -65,6 +65,7 @@ def rotate(
     files: dict[str, str] = {}
     with opened(context) as parts:
         former = needed_pairs(parts, key_id)[0]
+        needed_account(parts, former.account)
         previous_until = coming(until, parts.now()) if until else parts.now() + _PREVIOUS_FOR
         rotation, account, policy = Rotation(former, previous_until), former.account, former.signatures
         if file is None:

@@ -161,11 +161,15 @@ class PgpKeys:
 
     def retire_due(self, now: datetime) -> list[PgpKey]:
         """Retire the pairs whose date has come, and return them."""
-        due = and_(pgp_keys.c.state == PairState.RETIRING, pgp_keys.c.retires_at <= now)
-        with self._database.read() as connection:
-            pairs = [_pgp_key(row) for row in connection.execute(select(pgp_keys).where(due))]
-        if pairs:
-            self.move(pairs, PairState.RETIRED, actor=_SERVICE, now=now)
+        due = select(pgp_keys).where(pgp_keys.c.state == PairState.RETIRING, pgp_keys.c.retires_at <= now)
+        with self._database.read() as connection:  # most looks find none, and take no write lock
+            if connection.execute(due).first() is None:
+                return []
+        with self._database.write() as connection:
+            pairs = [_pgp_key(row) for row in connection.execute(due)]
+            for pair in pairs:
+                _move(connection, pair, PairState.RETIRED, None)
+                _record(connection, pair, "key.retired", f"version {pair.version}", actor=_SERVICE, at=now)
         return pairs
 
     def of_account(self, account: str) -> list[PgpKey]:

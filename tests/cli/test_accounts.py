@@ -167,3 +167,6 @@ def test_removed_account_is_asked_for_first_and_is_shown_as_what_it_was(desk: De
     assert desk.json("events", "list", "other") == []
     desk.run("account", "add", "third", "--ssh-key", key)
     assert desk.json("key", "show", key_id)["pairs"][0]["state"] == "active"
+    desk.run("account", "remove", "acme", "--yes")
+    assert desk.json("key", "show", key_id)["pairs"][0]["state"] == "destroyed"
+    assert "was removed" in desk.fails("key", "rotate", key_id, "--generate", "--out", desk.folder / "keys")

@@ -14,6 +14,8 @@ import pytest
 
 from ingest.demo.sender import Gpg as Home
 from tests.cli.conftest import Desk
+from tests.openpgp import key_writer
+from tests.openpgp.packet_writer import packet
 from tests.openpgp.sender import PASSPHRASE, Gpg
 from tests.support.served import SEALDROP, WAIT_S
 
@@ -109,6 +111,48 @@ def test_file_that_is_no_key_is_refused(acme: Desk, content: bytes) -> None:
     """FAULTS K7: also one of 50 MB, of which no more than 1 MiB is read."""
     acme.fails("key", "import", "acme", acme.write("file", content))
     assert acme.json("key", "list") == []
+
+
+def test_each_reason_for_which_a_key_is_refused_is_told(acme: Desk, gpg: Gpg) -> None:
+    """FAULTS K7: by the command itself, with a way out; nothing is stored."""
+    if gpg.run("--list-keys", "--with-colons").count(b"\npub") < 3:
+        gpg.make_key("signs only", "ed25519")
+        gpg.run("--faked-system-time", "20240101T000000", "--quick-gen-key", "expired", "ed25519", "default", "1d")
+        fingerprint = gpg.fingerprint("expired")
+        gpg.run("--faked-system-time", "20240101T000000", "--quick-add-key", fingerprint, "cv25519", "encr", "1d")
+    huge = acme.write("huge.gpg", b"")
+    with huge.open("r+b") as file:
+        file.truncate(50_000_000)
+    keys = {
+        "several keys": gpg.run("--export-secret-keys"),
+        "several armored blocks": gpg.secret_key("acme") * 2,
+        "expired on 2024-01-02": gpg.secret_key("expired"),
+        "no RSA or ECDH encryption subkey": gpg.secret_key("signs only"),
+        "public key only": gpg.run("--export", "=acme"),
+        "RSA with 16384 bits": rsa_of(16384),
+        "larger than 64 KiB": gpg.secret_key("acme") + b"\n" * 70_000,
+    }
+    passphrase = acme.write("passphrase", PASSPHRASE)
+    for reason, content in keys.items():
+        private = acme.write("private.asc", content)
+        assert reason in acme.fails("key", "import", "acme", private, "--passphrase-file", passphrase)
+    assert "larger than 1,048,576 bytes" in acme.fails("key", "import", "acme", huge)
+    assert acme.json("key", "list") == []
+
+
+def rsa_of(bits: int) -> bytes:
+    """A locked secret key with a modulus of so many bits."""
+    modulus = bits.to_bytes(2) + b"\x80" + bytes(bits // 8 - 1)
+    return packet(5, key_writer.public_body(4, 1, modulus + b"\x00\x11\x01\x00\x01") + b"\0" + bytes(100))
+
+
+def test_answer_of_an_import_shows_what_was_stored(acme: Desk, gpg: Gpg) -> None:
+    private = acme.write("private.asc", gpg.secret_key("acme"))
+    text = acme.run("key", "import", "acme", private, "--passphrase-file", acme.write("passphrase", PASSPHRASE)).out
+    (stored,) = acme.json("key", "list")
+    shown = (stored["key_id"], stored["fingerprint"], stored["subkeys"][0]["fingerprint"], "Ed25519 + Curve25519")
+    for word in (*shown, "Curve25519, encrypt", "acme", "never"):
+        assert word in text
 
 
 def test_files_that_are_not_there_are_named(acme: Desk, gpg: Gpg) -> None:
