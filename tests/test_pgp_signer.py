@@ -21,6 +21,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 MADE = datetime.fromtimestamp(KEY_MADE, UTC)
 DAY, YEAR = 86_400, 365 * 86_400
 PRIMARY, SUB, OTHER, RSA = key("Ed25519"), key("P-256", seed=2), key("Ed25519", seed=3), key("RSA")
+KEY6 = key("Ed25519", 6)
 CERTIFIES_ONLY = certify.primary(PRIMARY) + certify.user_id(PRIMARY, extra=certify.flags(certify.CERTIFY))
 SIGNS = certify.flags(certify.SIGN)
 
@@ -145,6 +146,8 @@ def test_a_key_with_nothing_to_sign_with() -> None:
     vectors = [
         (CERTIFIES_ONLY, alone),
         (certify.primary(PRIMARY) + certify.user_id(PRIMARY, extra=certify.flags(0)), alone),
+        (certify.primary(PRIMARY) + certify.user_id(PRIMARY, extra=subpacket(27, b"")), alone),
+        (certify.primary(PRIMARY) + certify.user_id(PRIMARY, extra=certify.flags(1), unhashed=SIGNS), alone),
         (CERTIFIES_ONLY + certify.subkey(PRIMARY, SUB, extra=certify.flags(certify.ENCRYPT)), alone),
         (CERTIFIES_ONLY + certify.subkey(PRIMARY, SUB, extra=certify.flags(certify.AUTHENTICATE)), alone),
         (CERTIFIES_ONLY + packet(14, SUB.public), alone),
@@ -174,7 +177,7 @@ def test_a_key_with_nothing_to_sign_with() -> None:
 
 def test_what_signs_by_its_key_flags() -> None:
     """RFC 9580 §5.2.3.29: without any, every part may; those that nobody signed do not count."""
-    bound = certify.subkey(PRIMARY, SUB)
+    bound, back = certify.subkey(PRIMARY, SUB), subpacket(32, certify.signed_back(PRIMARY, OTHER))
     for data, signing in (
         (certify.certificate(PRIMARY), {PRIMARY}),
         (certify.primary(PRIMARY) + certify.user_id(PRIMARY, extra=b""), {PRIMARY}),
@@ -187,7 +190,7 @@ def test_what_signs_by_its_key_flags() -> None:
         (
             CERTIFIES_ONLY
             + bound
-            + certify.subkey(PRIMARY, OTHER, extra=certify.flags(certify.ENCRYPT), unhashed=SIGNS),
+            + certify.subkey(PRIMARY, OTHER, extra=certify.flags(certify.ENCRYPT) + back, unhashed=SIGNS),
             {SUB},
         ),
         (
@@ -198,7 +201,17 @@ def test_what_signs_by_its_key_flags() -> None:
         (CERTIFIES_ONLY + certify.user_id(PRIMARY, b"before", made=KEY_MADE - 1) + bound, {SUB}),
         (CERTIFIES_ONLY + certify.user_id(PRIMARY, b"after", made=KEY_MADE + 1) + bound, {PRIMARY, SUB}),
         (certify.certificate(key("RSA", 6)), {key("RSA", 6)}),
-        (certify.primary(key("Ed25519", 6)) + certify.direct(key("Ed25519", 6)), {key("Ed25519", 6)}),
+        (certify.primary(KEY6) + certify.direct(KEY6), {KEY6}),
+        # what a version 6 key says of itself directly goes before newer user IDs (RFC 9580 §5.2.3.10)
+        (CERTIFIES_ONLY + certify.direct(PRIMARY, made=KEY_MADE - 1) + bound, {SUB}),
+        (certify.primary(KEY6) + certify.direct(KEY6, made=KEY_MADE - 1) + certify.user_id(KEY6, extra=b""), {KEY6}),
+        (
+            certify.primary(KEY6)
+            + certify.direct(KEY6, extra=certify.flags(certify.CERTIFY), made=KEY_MADE - 1)
+            + certify.user_id(KEY6)
+            + certify.subkey(KEY6, key("P-256", 6)),
+            {key("P-256", 6)},
+        ),
     ):
         assert names(Signer.read(data, NOW)) == {each.name for each in signing}
 
@@ -225,9 +238,10 @@ def test_when_it_expires() -> None:
     ]
     flags = certify.flags(certify.CERTIFY | certify.SIGN)
     back = subpacket(32, certify.signed_back(PRIMARY, SUB))
+    unsigned = certify.seconds_valid(9 * YEAR) + seconds(3, 9 * YEAR)
     for primary_says, subkey_says, expected in ends:
-        data = certify.primary(PRIMARY) + certify.user_id(PRIMARY, extra=flags + primary_says)
-        data += certify.subkey(PRIMARY, SUB, extra=SIGNS + back + subkey_says)
+        data = certify.primary(PRIMARY) + certify.user_id(PRIMARY, extra=flags + primary_says, unhashed=unsigned)
+        data += certify.subkey(PRIMARY, SUB, extra=SIGNS + back + subkey_says, unhashed=unsigned)
         end = None if expected is None else MADE + timedelta(seconds=expected)
         signer = Signer.stored(data)
         assert signer.expires_at == end

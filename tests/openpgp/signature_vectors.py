@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from typing import NamedTuple
@@ -59,6 +60,10 @@ GOOD = {
     "compressed": write.compressed(signed(OURS, PLAIN)),
     "around compressed data": one_pass(OURS) + write.compressed(LITERAL) + signature(OURS, PLAIN),
     "in front": signature(OURS, PLAIN) + LITERAL,
+    "in front with an issuer that nobody signed": signature(
+        OURS, PLAIN, named=False, unhashed=subpacket(16, OURS.key_id)
+    )
+    + LITERAL,
     "in front of compressed data": signature(OURS, PLAIN) + write.compressed(LITERAL),
     "with a subpacket of no known type": signed(OURS, PLAIN, extra=subpacket(101, b"?")),
     "with a long subpacket": signed(OURS, PLAIN, extra=subpacket(20, bytes(5000))),
@@ -105,9 +110,7 @@ BAD = {
     "with a critical notation": signed(OURS, PLAIN, extra=subpacket(20 | CRITICAL, bytes(9))),
     "for somebody else": signed(OURS, PLAIN, extra=subpacket(35, b"\x04" + STRANGER.fingerprint)),
     "by another algorithm": one_pass(OURS) + LITERAL + changed(signature(OURS, PLAIN), 8),
-    "as version 6 of a version 4 key": one_pass(OURS)
-    + LITERAL
-    + signature(OURS6, PLAIN, named=False, unhashed=subpacket(16, OURS.key_id)),
+    "as version 6 of a version 4 key": signature(replace(OURS, version=6), PLAIN, claimed=OURS) + LITERAL,
 }
 # these name no key, or none that we look at
 NAMELESS = {
