@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from manifests.errors import Problem
+from manifests.errors import MAX_PROBLEMS_TOLD, Problem
 from manifests.names import closest, shown
 from manifests.node import Node, Object, Place, Scalar
 from manifests.scalars import Refused
@@ -47,7 +47,8 @@ class Reading:
         self.refuse_doubled(node, path)
         for member in node.members:
             if member.key not in known:
-                near = closest(member.key, known)
+                few = len(self.problems) < MAX_PROBLEMS_TOLD  # of the rest nobody is told, and looking takes time
+                near = closest(member.key, known) if few else None
                 hint = f", did you mean {near}?" if near is not None else f"; known are {', '.join(known)}"
                 self.add(_joined(path, member.key), f"unknown key {shown(member.key)}{hint}", member.place)
         return Fields(node, path, self)

@@ -203,6 +203,8 @@ def _row(report: Report) -> tuple[object, ...]:
     manifest = Text(f"{report.account}/{visible(report.manifest)}")
     if report.code is not None:
         manifest.append(f"\n{report.code}", style="red")
+    if report.dry_run:
+        manifest.append("\ndry run", style="dim")
     return (
         report.id,
         styled_state(report.state),

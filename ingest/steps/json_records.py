@@ -31,7 +31,7 @@ class JsonRecords:
     """The records of one JSON file; iterate once.
 
     The first block is read when this is made. ``header`` are the names of the columns; a frame has them as String (null
-    for no value), ``_row`` (Int64, records counted from 1) and ``_fault`` (Int32: null, 605, 613, 614 or 615). A record
+    for no value), ``_row`` (Int64, records counted from 1) and ``_fault`` (Int32: null, 605, 610, 611 or 612). A record
     that could not be read stands as it came in the first column. Ask for frames only after `manifests.plan.build_plan`
     has taken the header: names that are doubled or called as these two make iteration fail.
 

@@ -182,3 +182,23 @@ def received(desk: Desk) -> str:
 def catches_sigint(pid: int) -> bool:
     """Whether the process is an interpreter that has run long enough to look into the ledger."""
     return "_sqlite3" in Path(f"/proc/{pid}/maps").read_text()
+
+
+def test_dry_run_and_drift_are_shown(acme: Desk) -> None:
+    key_id = json.loads((acme.folder / "events.manifest").read_text())["keyId"]
+    tried = acme.event_manifest("tried.manifest", key_id, dryRun=True)
+    report = acme.json("import", "run", "acme", tried)
+    assert (report["state"], report["dry_run"], report["rows_stored"]) == ("succeeded", True, 0)
+    (preview,) = report["preview"]
+    assert (preview["name"], preview["filled"], preview["rejected"]) == ("Amount", 2, 1)
+    shown = acme.run("imports", "show", report["id"]).out
+    assert "nothing was stored" in shown
+    assert ["Amount", "Integer", "2", "2", "1"] in [line.split() for line in shown.splitlines()]
+    assert "dry run" in acme.run("imports", "list").out
+    assert acme.json("events", "list", "acme") == []
+
+    acme.run("import", "run", "acme", acme.folder / "events.manifest")
+    acme.encrypted("events.csv.asc", "user,event,when,Amount,Shop\nu1,Charged,2026-01-02,10,x\n", key_id)
+    changed = acme.json("import", "run", "acme", acme.folder / "events.manifest")
+    assert [(drift["kind"], drift["column"]) for drift in changed["drift"]] == [("column.new", "Shop")]
+    assert 'The column "Shop" is new.' in acme.run("imports", "show", changed["id"]).out

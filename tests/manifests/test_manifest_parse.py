@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -170,11 +171,19 @@ def test_doubled_keys_are_refused(text: str) -> None:
     assert any("twice" in problem.message for problem in problems(text))
 
 
+# each name is nine of the one before
+BOMB = "a: &a [x]\n" + "\n".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]" for a, b in pairwise("abcdefgh"))
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("a: &x [1]\nb: *x", "anchors"),
         ("b: *x", "aliases"),
+        (
+            "a: &a [x]\n" + "\n".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]" for a, b in pairwise("abcdefgh")),
+            "anchors",
+        ),
         ("a: !!python/object:os.system x", "tags"),
         ("a: !local x", "tags"),
         ("a: b\n---\nc: d", "one YAML document"),
@@ -238,6 +247,7 @@ def test_bytes_that_are_not_utf8_are_named_by_their_place() -> None:
 
 
 def test_manifests_have_a_largest_size() -> None:
+    """FAULTS D6."""
     assert "KiB" in problems(b" " * MAX_JSON_BYTES + b"{}")[0].message
     assert "YAML" in problems(b"a: " + b"b" * MAX_YAML_BYTES)[0].message
 

@@ -188,3 +188,12 @@ def test_operations_that_mean_nothing_are_refused(header: list[str], kind: Impor
     with pytest.raises(HeaderMismatch) as caught:
         plan(header, kind=kind)
     assert caught.value.column == header[-1]
+
+
+def test_only_the_first_missing_columns_are_named() -> None:
+    """FAULTS D4: looking for the closest of many names to each of many takes long."""
+    with pytest.raises(HeaderMismatch) as caught:
+        plan(["identity", "evtName"], {f"missing {number}": Column() for number in range(100)})
+    lines = caught.value.public.splitlines()
+    assert len(lines) == 21
+    assert lines[-1] == "And 80 more columns of the manifest are not in the file."
