@@ -507,7 +507,7 @@ def test_too_many_keys_are_refused() -> None:
     with pytest.raises(LimitExceeded, match="10000"):
         read(json.dumps({f"k{number}": 1 for number in range(10_000)}), 1_000_000)
     with pytest.raises(LimitExceeded, match="2001"):
-        read("".join(f'{{"k{number}":1}}\n' for number in range(2001)), 1_000_000)
+        read("".join(f'{{"k{number}":1}}\n' for number in range(2001)), 1_000_000, {})
     later = "".join(f'{{"k{number}":1}}\n' for number in range(3000))
     assert read('{"a":1}\n' * 10 + later, 80, {"a": Column()})[2] == [None] * 10 + [LATE_KEY] * 3000
 

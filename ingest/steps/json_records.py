@@ -52,7 +52,7 @@ class JsonRecords:
         self._lines = iter(Lines(chunks, chunk_bytes=chunk_bytes, max_record_bytes=max_record_bytes))
         self._rows_read = 0
         first = next(self._lines, "")
-        self._first = list(self._reader.read(first, None)) if first else []
+        self._first = [self._reader.read(first, None)] if first else []
         seen = dict.fromkeys(name for part in self._first for name in part.cells)
         paths = {path for branch in root.below() for path in branch.leaves.values()}
         self.header = _header(columns, [name for name in seen if name not in root.inner or name in columns], paths)
@@ -64,7 +64,7 @@ class JsonRecords:
         return self._rows_read
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
-        later = (part for text in self._lines for part in self._reader.read(text, self._known))
+        later = (self._reader.read(text, self._known) for text in self._lines)
         first, self._first = self._first, []
         for part in chain(first, later):
             yield self._frame(part)
