@@ -44,7 +44,7 @@ class Part:
 
 
 class BlockReader:
-    """Reads blocks of records, one in each line of marked text (`ingest.steps.json_text`), no line blank."""
+    """Reads blocks of records, which are marked text (`ingest.steps.json_text`)."""
 
     def __init__(self, root: Branch) -> None:
         self._branches = [root]
@@ -59,37 +59,37 @@ class BlockReader:
             self._edges.append(edges)
             level = [child for _, _, child in edges]
 
-    def read(self, text: str, known: frozenset[str] | None) -> Part:
-        """The records of ``text``, whose lines all end.
+    def read(self, records: pl.Series, known: frozenset[str] | None) -> Part:
+        """The records, each in a string of marked text without line feeds, none blank.
 
         Without ``known`` every top-level key is a column; else any other is late, and its record has a fault when it
         has a value. Raises `LimitExceeded` beyond `MAX_COLUMNS` keys.
         """
-        lines = pl.Series([text]).str.split("\n").explode().head(text.count("\n"))
-        rest = pl.int_range(len(lines), eager=True)
-        found = _Found(len(lines))
-        has_escapes = is_text(text)
+        rest = pl.int_range(len(records), eager=True)
+        found = _Found(len(records))
+        may_name = records.str.contains("\\u", literal=True)
+        has_escapes = not may_name.any() or is_text(records.filter(may_name).str.join("\n")[0])
         for _ in range(_MOST_SHAPES):
-            shape = shape_of(lines[0], self._branches[0], known, has_escapes=has_escapes) if len(lines) else None
+            shape = shape_of(records[0], self._branches[0], known, has_escapes=has_escapes) if len(records) else None
             if shape is None:
                 break
-            matched = shape.matched(lines)
+            matched = shape.matched(records)
             if matched is None:
                 has_escapes = False
                 continue
             matches, values = matched
             found.add(rest.filter(matches), values)
-            lines, rest = lines.filter(~matches), rest.filter(~matches)
+            records, rest = records.filter(~matches), rest.filter(~matches)
             if matches.sum() < _WORTH_A_SHAPE * len(matches):
                 break
         done = 0
-        for part in self._irregular("".join(f"{line}\n" for line in lines), known) if len(lines) else ():
+        for part in self._irregular(f"{records.str.join(chr(10))[0]}\n", known) if len(records) else ():
             found.add_part(part, rest.slice(done, part.height))
             done += part.height
         return found.part()
 
     def _irregular(self, text: str, known: frozenset[str] | None) -> Iterator[Part]:
-        """The records of ``text``, in as many parts as it takes."""
+        """The records of ``text``, one in each line, in as many parts as it takes."""
         part = self._exact(text, known)
         if part is not None:
             yield part
