@@ -160,6 +160,14 @@ def test_a_record_may_be_longer_than_a_chunk_but_not_than_the_limit() -> None:
     assert pulled < 50
 
 
+def test_a_field_may_be_long_and_rows_are_counted() -> None:
+    """FAULTS D4: 131,072 bytes are no limit here; columns, records and rows have theirs."""
+    assert read(b'a,b\n1,"' + b"x" * 200_000 + b'"\n', 1000)[1] == [("1", "x" * 200_000)]
+    assert len(read(b"a\n" + b"1\n" * 20, max_rows=20)[1]) == 20
+    with pytest.raises(LimitExceeded, match="more than 19 rows"):
+        read(b"a\n" + b"1\n" * 20, max_rows=19)
+
+
 def test_bytes_that_are_no_text_reject_their_row() -> None:
     """FAULTS D2, D3: invalid, overlong and Latin-1 bytes, surrogates, NUL; the rest is read."""
     data = b"a,b\n1,\xff\n2,\xc0\xaf\n3,J\xfcrgen\n4,\xed\xa0\x80\n5,\x00\n6,\xef\xbf\xbd\n"

@@ -130,10 +130,13 @@ def values(draw: st.DrawFn, depth: int = 0) -> tuple[str, str | None]:
     return text, text
 
 
+KEYS = st.permutations(["a", "b", "c"]).flatmap(lambda keys: st.integers(0, 3).map(lambda count: keys[:count]))
+
+
 @st.composite
-def records(draw: st.DrawFn) -> tuple[str, Row]:
-    """A record with some of the keys a, b and c, in any order, and its row."""
-    keys = draw(st.permutations(["a", "b", "c"]))[: draw(st.integers(0, 3))]
+def records(draw: st.DrawFn, all_keys: list[str] | None = None) -> tuple[str, Row]:
+    """A record with some of the keys a, b and c, in any order or in the one that is given, and its row."""
+    keys = draw(KEYS) if all_keys is None else all_keys
     cells: dict[str, str | None] = {}
     members = []
     for key in keys:
@@ -147,7 +150,8 @@ def records(draw: st.DrawFn) -> tuple[str, Row]:
 @st.composite
 def files(draw: st.DrawFn) -> tuple[bytes, list[Row]]:
     """Some records in one of the three forms, and their rows."""
-    written = draw(st.lists(records(), min_size=1, max_size=8))
+    alike = draw(KEYS) if draw(st.booleans()) else None
+    written = draw(st.lists(records(alike), min_size=1, max_size=8))
     form = draw(st.integers(0, 2))
     if form == 0:
         text = "".join(f"{record}\n{draw(st.sampled_from(['', '', chr(10), ' ' + chr(10)]))}" for record, _ in written)
@@ -161,7 +165,7 @@ def files(draw: st.DrawFn) -> tuple[bytes, list[Row]]:
 
 
 @given(files(), st.integers(4, 80))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_every_way_to_write_records_is_read_exactly_whatever_the_chunks(
     file: tuple[bytes, list[Row]], size: int
 ) -> None:
@@ -222,7 +226,7 @@ RECORD = b'{"a":"x","b":[1,{"c":"]"}],"c":1.0}'
         max_size=8,
     )
 )
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 def test_exactly_the_lines_that_plain_python_refuses_are_rejected(lines: list[bytes]) -> None:
     """FAULTS D5: JSON lines; a bad record is a fault of its row, its neighbours stay whole."""
     lines = [b"{}", *(line for line in lines if line.strip(b" \t\r"))]
@@ -240,7 +244,7 @@ def test_exactly_the_lines_that_plain_python_refuses_are_rejected(lines: list[by
 
 
 @given(st.lists(st.sampled_from([RECORD, *TOKENS]), max_size=20).map(b"".join), st.integers(1, 30), st.integers(0, 2))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_chunk_borders_change_nothing_in_any_bytes(body: bytes, size: int, form: int) -> None:
     """FAULTS D5: what is malformed is found in the same records, wherever the blocks are cut."""
     data = {0: b'{"a":1}\n%b', 1: b'[{"a":1},%b,{"b":2}]', 2: b'{"d":[{"a":1},%b]}'}[form] % body.replace(b"}", b"}\n")
@@ -252,7 +256,7 @@ def test_chunk_borders_change_nothing_in_any_bytes(body: bytes, size: int, form:
         st.one_of(st.just(RECORD), st.lists(st.sampled_from(TOKENS), min_size=1, max_size=6).map(b"".join)), max_size=6
     )
 )
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_an_array_is_refused_or_read_as_plain_python_reads_it(elements: list[bytes]) -> None:
     """FAULTS D5: what is wrong in an array is a rejected record or a failure, and never changes another record."""
     data = b'[{"b":"first"},' + b",".join(elements) + b"]" if elements else b'[{"b":"first"}]'
@@ -507,7 +511,7 @@ def test_too_many_keys_are_refused() -> None:
     with pytest.raises(LimitExceeded, match="10000"):
         read(json.dumps({f"k{number}": 1 for number in range(10_000)}), 1_000_000)
     with pytest.raises(LimitExceeded, match="2001"):
-        read("".join(f'{{"k{number}":1}}\n' for number in range(2001)), 1_000_000)
+        read("".join(f'{{"k{number}":1}}\n' for number in range(2001)), 1_000_000, {})
     later = "".join(f'{{"k{number}":1}}\n' for number in range(3000))
     assert read('{"a":1}\n' * 10 + later, 80, {"a": Column()})[2] == [None] * 10 + [LATE_KEY] * 3000
 
@@ -534,6 +538,33 @@ def test_a_record_may_be_longer_than_a_chunk() -> None:
     long = "x" * 5000
     assert read(f'{{"a":"{long}"}}\n{{"a":2}}', 100)[1] == [(long, None, None), ("2", None, None)]
     assert read(f'[{{"a":"{long}"}},{{"a":2}}]', 100)[1] == [(long, None, None), ("2", None, None)]
+
+
+def test_too_many_rows_are_refused() -> None:
+    """FAULTS D4."""
+    assert len(read('{"a":1}\n' * 20, 40, max_rows=20)[1]) == 20
+    with pytest.raises(LimitExceeded, match="more than 19 rows"):
+        read('{"a":1}\n' * 20, 40, max_rows=19)
+
+
+@pytest.mark.parametrize(("start", "between"), [(b"", b"\n"), (b"[", b","), (b'{"d":[', b", \n  ")])
+def test_input_is_pulled_only_when_a_frame_is_asked_for(start: bytes, between: bytes) -> None:
+    """FAULTS D4: constant memory, for arrays too."""
+    pulled = 0
+
+    def source() -> Iterator[bytes]:
+        nonlocal pulled
+        yield start
+        while True:
+            pulled += 1
+            yield (b'{"a":1,"b":{"c":[{"x":"y"}]}}' + between) * 1000
+
+    frames = iter(JsonRecords(source(), ABC, chunk_bytes=100_000))
+    before = 0
+    for _ in range(5):
+        assert next(frames).height <= 4000
+        assert pulled - before <= 8
+        before = pulled
 
 
 def test_one_bad_record_among_many_is_found() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 MAX_COLUMNS = 2000
-MAX_RECORD_BYTES = 16_000_000
+MAX_RECORD_BYTES = 16_000_000  # and so of a field
+MAX_ROWS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import polars as pl
 
-from ingest.steps.bounds import MAX_COLUMNS, MAX_RECORD_BYTES
+from ingest.steps.bounds import MAX_COLUMNS, MAX_RECORD_BYTES, MAX_ROWS
 from ingest.steps.csv_block import BlockReader, Grammar
 from ingest.steps.slices import sliced
 from manifests.errors import DataEncoding, DataMalformed, HeaderMismatch, LimitExceeded
@@ -34,8 +34,8 @@ class CsvRecords:
 
     Making it raises `DataMalformed` when there is no header, `DataEncoding` when it is not UTF-8, `LimitExceeded`
     beyond `MAX_COLUMNS`, and `HeaderMismatch` when the first row does not have as many fields as ``names``. Iterating
-    raises `DataMalformed` for a quote that is never closed and for a record longer than ``max_record_bytes``; frames
-    before that one were good.
+    raises `DataMalformed` for a quote that is never closed and for a record longer than ``max_record_bytes``, and
+    `LimitExceeded` beyond ``max_rows``; frames before that were good.
     """
 
     def __init__(
@@ -47,12 +47,14 @@ class CsvRecords:
         names: Sequence[str] | None = None,
         chunk_bytes: int = 16_000_000,
         max_record_bytes: int = MAX_RECORD_BYTES,
+        max_rows: int = MAX_ROWS,
     ) -> None:
         self._source = sliced(chunks, chunk_bytes)
         self._at_end = False
         self._grammar = Grammar(delimiter, quote)
         self._chunk_bytes = chunk_bytes
         self._max_record_bytes = max_record_bytes
+        self._max_rows = max_rows
         self._rows_read = 0
         if names is None:
             first, self._buffer = self._cut_first("header")
@@ -92,6 +94,8 @@ class CsvRecords:
         names = dict(zip(frame.columns, [*self.header, "_fault"], strict=True))
         first = self._rows_read + 1
         self._rows_read += frame.height
+        if self._rows_read > self._max_rows:
+            raise LimitExceeded(f"The file has more than {self._max_rows:,} rows. Split it into several files.")
         rows = pl.int_range(first, first + frame.height, dtype=pl.Int64, eager=True).alias("_row")
         return frame.rename(names).with_columns(rows)
 

@@ -1,7 +1,8 @@
-"""JSON records out of a block of lines, vectorised for good records (`ingest.steps.json_gaps`).
+"""JSON records out of a block of lines, vectorised for good records.
 
-A block that is not good as a whole is halved; a small part is judged record by record by the plain reader
-(`ingest.steps.json_text.fault_of`), and what that finds good is read like any other.
+Records that are written alike are read by their shape (`ingest.steps.json_shape`), what is left by the gaps between its
+strings (`ingest.steps.json_gaps`). What is not good as a whole then is halved; a small part is judged record by record
+by the plain reader (`ingest.steps.json_text.fault_of`), and what that finds good is read like any other.
 
 Decided: numbers and booleans are their text, exactly as written; null is no value, and so is a nested object that a
 dotted path reaches into; other objects and arrays are their JSON text, exactly as written. Where a path leads to
@@ -10,7 +11,7 @@ nothing, or through something that is no object, there is no value.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import polars as pl
@@ -18,11 +19,14 @@ import polars as pl
 from ingest.steps.bounds import MAX_COLUMNS
 from ingest.steps.json_gaps import Edge, keys_of
 from ingest.steps.json_paths import Branch
-from ingest.steps.json_text import fault_of, written
+from ingest.steps.json_shape import shape_of
+from ingest.steps.json_text import fault_of, is_text, written
 from manifests.codes import LATE_KEY
 from manifests.errors import LimitExceeded
 
 FAULT_SCHEMA = pl.Schema({"row": pl.Int64, "code": pl.Int32, "text": pl.String})
+_MOST_SHAPES = 4
+_WORTH_A_SHAPE = 0.1  # of the records that are left
 _JUDGED_ONE_BY_ONE = 2000
 
 
@@ -40,7 +44,7 @@ class Part:
 
 
 class BlockReader:
-    """Reads blocks of records, one in each line of marked text (`ingest.steps.json_text`), no line blank."""
+    """Reads blocks of records, which are marked text (`ingest.steps.json_text`)."""
 
     def __init__(self, root: Branch) -> None:
         self._branches = [root]
@@ -55,12 +59,37 @@ class BlockReader:
             self._edges.append(edges)
             level = [child for _, _, child in edges]
 
-    def read(self, text: str, known: frozenset[str] | None) -> Iterator[Part]:
-        """The records of ``text``, whose lines all end, in one part or more.
+    def read(self, records: pl.Series, known: frozenset[str] | None) -> Part:
+        """The records, each in a string of marked text without line feeds, none blank.
 
-        Without ``known`` every top-level key is a column; else any other is late, and a fault of its record when it has
-        a value. Raises `LimitExceeded` beyond `MAX_COLUMNS` keys.
+        Without ``known`` every top-level key is a column; else any other is late, and its record has a fault when it
+        has a value. Raises `LimitExceeded` beyond `MAX_COLUMNS` keys.
         """
+        rest = pl.int_range(len(records), eager=True)
+        found = _Found(len(records))
+        may_name = records.str.contains("\\u", literal=True)
+        has_escapes = not may_name.any() or is_text(records.filter(may_name).str.join("\n")[0])
+        for _ in range(_MOST_SHAPES):
+            shape = shape_of(records[0], self._branches[0], known, has_escapes=has_escapes) if len(records) else None
+            if shape is None:
+                break
+            matched = shape.matched(records)
+            if matched is None:
+                has_escapes = False
+                continue
+            matches, values = matched
+            found.add(rest.filter(matches), values)
+            records, rest = records.filter(~matches), rest.filter(~matches)
+            if matches.sum() < _WORTH_A_SHAPE * len(matches):
+                break
+        done = 0
+        for part in self._irregular(f"{records.str.join(chr(10))[0]}\n", known) if len(records) else ():
+            found.add_part(part, rest.slice(done, part.height))
+            done += part.height
+        return found.part()
+
+    def _irregular(self, text: str, known: frozenset[str] | None) -> Iterator[Part]:
+        """The records of ``text``, one in each line, in as many parts as it takes."""
         part = self._exact(text, known)
         if part is not None:
             yield part
@@ -70,30 +99,29 @@ class BlockReader:
             middle = text.index("\n", len(text) // 2) + 1
             if middle == len(text):
                 middle = text.rindex("\n", 0, len(text) - 1) + 1
-            yield from self.read(text[:middle], known)
-            yield from self.read(text[middle:], known)
+            yield from self._irregular(text[:middle], known)
+            yield from self._irregular(text[middle:], known)
 
     def _judged(self, text: str, known: frozenset[str] | None) -> Part:
         """The records, each judged by the plain reader first."""
         lines = text.split("\n")[:-1]
         codes = [fault_of(line) for line in lines]
-        bad = [(row, code, written(lines[row])) for row, code in enumerate(codes) if code is not None]
         good = [row for row, code in enumerate(codes) if code is None]
+        bad = [(row, code, written(lines[row])) for row, code in enumerate(codes) if code is not None]
         part = self._exact("".join(f"{lines[row]}\n" for row in good), known)
         if part is None:
             raise RuntimeError("the two readers of JSON do not agree about a record")
-        rows = pl.Series(good, dtype=pl.Int64)
-        cells = {name: found.with_columns(row=rows.gather(found["row"])) for name, found in part.cells.items()}
-        late = part.faults.with_columns(row=rows.gather(part.faults["row"]))
-        return Part(len(lines), cells, pl.concat([late, pl.DataFrame(bad, FAULT_SCHEMA, orient="row")]))
+        found = _Found(len(lines))
+        found.add_part(part, pl.Series(good, dtype=pl.Int64))
+        found.faults.append(pl.DataFrame(bad, FAULT_SCHEMA, orient="row"))
+        return found.part()
 
     def _exact(self, text: str, known: frozenset[str] | None) -> Part | None:
         """The block's records when all of them are good, else nothing."""
         keys = keys_of(text, self._edges)
         if keys is None:
             return None
-        found: dict[str, list[pl.DataFrame]] = {}
-        late = FAULT_SCHEMA.to_frame()
+        found = _Found(text.count("\n"))
         for number, branch in enumerate(self._branches):
             of_object = keys if len(self._branches) == 1 else keys.filter(pl.col("object") == number)
             groups = of_object.group_by("key", maintain_order=True).agg(
@@ -103,7 +131,8 @@ class BlockReader:
                 return None
             if number == 0:
                 names = None if known is None else {name: name for name in known}
-                late = late if known is None else _late(groups, known)
+                if known is not None:
+                    found.faults.append(_late(groups, known))
             else:
                 names = branch.leaves
             if names is not None:
@@ -111,9 +140,39 @@ class BlockReader:
             elif groups.height > MAX_COLUMNS:
                 raise LimitExceeded(f"The records have {groups.height} keys; {MAX_COLUMNS} are allowed.")
             for place, key in enumerate(groups["key"]):
-                cells = pl.DataFrame({"row": groups["row"][place], "value": groups["value"][place]})
-                found.setdefault(key if names is None else names[key], []).append(cells)
-        return Part(text.count("\n"), {name: _merged(parts) for name, parts in found.items()}, late)
+                found.add(groups["row"][place], {names[key] if names is not None else key: groups["value"][place]})
+        return found.part()
+
+
+class _Found:
+    """The cells and faults of records, from several ways to read them.
+
+    The first value that a row has for a column wins: a key that is spelled with dots goes before a path of this name.
+    """
+
+    def __init__(self, height: int) -> None:
+        self._height = height
+        self._cells: dict[str, list[pl.DataFrame]] = {}
+        self.faults: list[pl.DataFrame] = []
+
+    def add(self, rows: pl.Series, values: Mapping[str, pl.Series]) -> None:
+        """Values by column, each for these rows."""
+        for name, value in values.items():
+            self._cells.setdefault(name, []).append(pl.DataFrame({"row": rows, "value": value}))
+
+    def add_part(self, part: Part, rows: pl.Series) -> None:
+        """All of a part, whose records have these rows here."""
+        for name, cells in part.cells.items():
+            self.add(rows.gather(cells["row"]), {name: cells["value"]})
+        self.faults.append(part.faults.with_columns(row=rows.gather(part.faults["row"])))
+
+    def part(self) -> Part:
+        """All that was added."""
+        cells = {
+            name: cells[0] if len(cells) == 1 else pl.concat(cells).unique("row", keep="first").sort("row")
+            for name, cells in self._cells.items()
+        }
+        return Part(self._height, cells, pl.concat([FAULT_SCHEMA.to_frame(), *self.faults]))
 
 
 def _late(groups: pl.DataFrame, known: frozenset[str]) -> pl.DataFrame:
@@ -121,10 +180,3 @@ def _late(groups: pl.DataFrame, known: frozenset[str]) -> pl.DataFrame:
     unknown = groups.filter(~pl.col("key").is_in(list(known))).select(pl.col("row", "value").explode())
     rows = unknown.filter(pl.col("value").is_not_null()).select(pl.col("row").unique().sort())
     return rows.with_columns(code=pl.lit(LATE_KEY, pl.Int32), text=pl.lit(None, pl.String))
-
-
-def _merged(parts: list[pl.DataFrame]) -> pl.DataFrame:
-    """The cells of one column; a key that is spelled with dots goes before a path of this name."""
-    if len(parts) == 1:
-        return parts[0]
-    return pl.concat(parts).unique("row", keep="first", maintain_order=True).sort("row")

@@ -32,6 +32,7 @@ _FIRST_GAP = re.compile(rf"{_EMPTY}{_W}\{{{_W}")
 _ONLY_EMPTY = re.compile(_EMPTY)
 _LAST_GAP = re.compile(rf"[^\n]*\n{_EMPTY}")
 
+_CUT = "\4"  # a control character that marked text never has
 _GAP_COLUMN = pl.col("gap")
 _BARE = _GAP_COLUMN.str.strip_chars(" \t\r")
 
@@ -104,10 +105,11 @@ def _drawn_together(frame: pl.DataFrame, edges: Sequence[Sequence[Edge]]) -> pl.
     frame = frame.with_columns(counts=(here >= 0).fill_null(value=False))
     if not frame["counts"][0]:
         return None
-    quoted = pl.concat_str(pl.lit('"'), "raw", pl.lit('"'), "gap")
-    pieces = frame.select(group=pl.col("counts").cum_sum(), piece=pl.when("counts").then(_GAP_COLUMN).otherwise(quoted))
-    joined = pieces.group_by("group", maintain_order=True).agg(pl.col("piece").str.join(""))
-    return frame.filter("counts").select("string", "depth", "object", gap=joined["piece"])
+    # all in one text, cut again where a string counts
+    quoted = pl.concat_str(pl.lit('"'), "raw", pl.lit('"'))
+    pieces = pl.concat_str(pl.when("counts").then(pl.lit(_CUT)).otherwise(quoted), "gap")
+    joined = frame.select(pieces.str.join("").str.split(_CUT).explode()).to_series().slice(1)
+    return frame.filter("counts").select("string", "depth", "object", gap=joined)
 
 
 def _key_values(frame: pl.DataFrame, *, first_row: int, height: int, is_nested: bool) -> pl.DataFrame | None:
@@ -133,17 +135,14 @@ def _key_values(frame: pl.DataFrame, *, first_row: int, height: int, is_nested: 
         if nested is None:
             return None
         frame = frame.with_columns(nested_value=nested)
-    plain = _GAP_COLUMN.str.strip_chars(": \t\r\n,{}")
-    values = (
-        pl.when("before_string")
-        .then(pl.col("string").shift(-1))
-        .when("nested")
-        .then(pl.col("nested_value") if is_nested else None)
-        .when(~plain.is_in(["null", ""]))
-        .then(plain)
-    )
     row = pl.col("lines").cum_sum().shift(1, fill_value=0) + first_row
-    return frame.select("object", "is_key", key="string", row=row, value=values).filter("is_key").drop("is_key")
+    keys = frame.with_columns(row=row, value=pl.col("string").shift(-1)).filter("is_key")
+    plain = _GAP_COLUMN.str.strip_chars(": \t\r\n,{}")
+    other: pl.Expr = pl.when((plain != "null") & (plain != "")).then(plain)
+    if is_nested:
+        other = pl.when("nested").then("nested_value").otherwise(other)
+    values = pl.when("before_string").then("value").otherwise(other)
+    return keys.select("object", key="string", row="row", value=values)
 
 
 def _nested_values(frame: pl.DataFrame) -> pl.Series | None:

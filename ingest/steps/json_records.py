@@ -13,13 +13,13 @@ a value, so that nothing is lost in silence. Keys that the manifest ignores may 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain
+from itertools import chain, islice
 
 import polars as pl
 
-from ingest.steps.bounds import MAX_COLUMNS, MAX_RECORD_BYTES
+from ingest.steps.bounds import MAX_COLUMNS, MAX_RECORD_BYTES, MAX_ROWS
 from ingest.steps.json_block import BlockReader, Part
-from ingest.steps.json_framing import Lines
+from ingest.steps.json_framing import RecordTexts
 from ingest.steps.json_paths import wanted
 from manifests.errors import DataMalformed, LimitExceeded
 from manifests.model import Column
@@ -36,7 +36,8 @@ class JsonRecords:
     has taken the header: names that are doubled or called as these two make iteration fail.
 
     Making it raises `HeaderMismatch` when the manifest maps an object and a part of it, `LimitExceeded` beyond
-    `MAX_COLUMNS`, and what making `Lines` does; iterating raises what iterating `Lines` does. Frames before were good.
+    `MAX_COLUMNS`, and what making `RecordTexts` does. Iterating raises what iterating those does, and `LimitExceeded`
+    beyond ``max_rows``; frames before that were good.
     """
 
     def __init__(
@@ -46,13 +47,14 @@ class JsonRecords:
         *,
         chunk_bytes: int = 16_000_000,
         max_record_bytes: int = MAX_RECORD_BYTES,
+        max_rows: int = MAX_ROWS,
     ) -> None:
         root = wanted(columns)
         self._reader = BlockReader(root)
-        self._lines = iter(Lines(chunks, chunk_bytes=chunk_bytes, max_record_bytes=max_record_bytes))
+        self._texts = iter(RecordTexts(chunks, chunk_bytes=chunk_bytes, max_record_bytes=max_record_bytes))
+        self._max_rows = max_rows
         self._rows_read = 0
-        first = next(self._lines, "")
-        self._first = list(self._reader.read(first, None)) if first else []
+        self._first = [self._reader.read(texts, None) for texts in islice(self._texts, 1)]
         seen = dict.fromkeys(name for part in self._first for name in part.cells)
         paths = {path for branch in root.below() for path in branch.leaves.values()}
         self.header = _header(columns, [name for name in seen if name not in root.inner or name in columns], paths)
@@ -64,7 +66,7 @@ class JsonRecords:
         return self._rows_read
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
-        later = (part for text in self._lines for part in self._reader.read(text, self._known))
+        later = (self._reader.read(texts, self._known) for texts in self._texts)
         first, self._first = self._first, []
         for part in chain(first, later):
             yield self._frame(part)
@@ -80,6 +82,8 @@ class JsonRecords:
             columns[0] = columns[0].scatter(unread["row"], unread["text"])
         first = self._rows_read + 1
         self._rows_read += part.height
+        if self._rows_read > self._max_rows:
+            raise LimitExceeded(f"The file has more than {self._max_rows:,} rows. Split it into several files.")
         return pl.DataFrame([*columns, (rows + first).alias("_row"), fault.alias("_fault")])
 
     def _column(self, part: Part, name: str) -> pl.Series:

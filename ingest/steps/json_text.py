@@ -63,7 +63,7 @@ def is_text(marked: str) -> bool:
 
 def unescaped(strings: pl.Series) -> pl.Series | None:
     """The insides of strings with their escapes resolved; nothing when one of them has an escape that JSON lacks."""
-    escaped = strings.str.contains("[\\\\\1\2]")
+    escaped = strings.str.contains("[\\\\\1\2]").fill_null(value=False)
     if not escaped.any():
         return strings
     values = _loaded(strings.filter(escaped), '"')
