@@ -59,7 +59,7 @@ def codes_page() -> str:
         "| code | name | meaning | what to do |",
         "|---|---|---|---|",
     ]
-    lines += [_row(code.code, code.name, code.meaning, code.remedy) for code in ROW_CODES.values()]
+    lines += [_row(code.code, code.name, code.meaning, code.remedy) for _, code in sorted(ROW_CODES.items())]
     lines += [
         "",
         "## Failures of a file",
