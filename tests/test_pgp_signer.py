@@ -263,7 +263,8 @@ def test_revocations_stay_unless_they_are_forged() -> None:
     for reason in (certify.COMPROMISED, certify.RETIRED):
         revoked = certify.primary(PRIMARY) + certify.revocation(PRIMARY, reason=reason) + certify.user_id(PRIMARY)
         for data in (revoked, good + certify.revocation(PRIMARY, reason=reason)):
-            assert "revoked" in refused(data)
+            assert "The signer's key is revoked" in refused(data)
+        assert "The signer's key is revoked" in refused(bound + certify.revocation(PRIMARY, reason=reason))
     for forged in (
         certify.revocation(PRIMARY, by=OTHER, claimed=PRIMARY),
         certify.revocation(PRIMARY, SUB),
