@@ -126,13 +126,14 @@ def _accounts(app: App) -> Iterator[Finding]:
             yield Finding(f"account {account.id}", Verdict.OK, account.state)
             continue
         lacks = []
-        keys = [key for key in app.pgp_keys.of_account(account.id) if key.opens_files(now)]
+        stored = app.pgp_keys.of_account(account.id)
+        keys = [key for key in stored if key.opens_files(now)]
         if not account.ssh_keys:
             lacks.append("no SSH key")
         if not account.contacts and not account.allowed_domains:
             lacks.append("no address for notices")
         if account.require_encryption and not keys:
-            lacks.append("no key pair that opens files")
+            lacks.append("no key pair that opens files" if stored else "no key pair")
         for key in keys:
             ends_at = key.ends_at()
             if ends_at is not None and ends_at < now + _EXPIRY_WARNING:

@@ -157,6 +157,8 @@ def test_pair_that_no_longer_opens_files_says_so(workshop: Workshop, state: Pair
     report = sent(workshop, other, key_id=workshop.key.key_id)
     assert (report.state, report.key_id) == (State.SUCCEEDED, other.key_id), "the message decides"
     assert sent(workshop, workshop.key, other, key_id=None).key_id == other.key_id
+    assert sent(workshop, workshop.key, key_id=workshop.key.key_id, hidden=True).code == "key.retired"
+    assert sent(workshop, other, key_id=None, hidden=True).key_id == other.key_id
 
 
 def test_only_the_pair_that_a_message_names_is_unlocked(workshop: Workshop) -> None:
