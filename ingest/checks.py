@@ -18,6 +18,7 @@ from pathlib import Path
 from ingest.app import App
 from ingest.door.errors import DoorError
 from ingest.door.host_key import describe_host_key
+from ingest.states import PairState
 from keystore.errors import KeystoreError
 
 _ENOUGH_DISK_BYTES = 5_000_000_000
@@ -134,8 +135,11 @@ def _accounts(app: App) -> Iterator[Finding]:
             lacks.append("no address for notices")
         if account.require_encryption and not keys:
             lacks.append("no key pair that opens files" if stored else "no key pair")
+        replaced = {key.key_id for key in keys if key.state is PairState.ACTIVE}
         for key in keys:
             ends_at = key.ends_at()
+            if key.state is PairState.RETIRING and key.key_id in replaced:
+                continue  # a previous pair is meant to end
             if ends_at is not None and ends_at < now + _EXPIRY_WARNING:
                 ends = "retires" if ends_at == key.retires_at else "expires"
                 lacks.append(f"key pair {key.key_id} {ends} on {ends_at:%Y-%m-%d}")
