@@ -393,12 +393,8 @@ def _note_pair(attempt: _Attempt, manifest: Manifest, opening: Opening, facts: F
     if pair is None:
         return
     attempt.public_key = pair.public_armored()
+    log = _log.bind(import_id=attempt.report.id, account=attempt.account.id, key_id=pair.key_id)
     if manifest.key_id not in (None, pair.key_id):
-        _log.warning(
-            "key_mismatch",
-            action="key_mismatch",
-            import_id=attempt.report.id,
-            account=attempt.account.id,
-            named=manifest.key_id,
-            opened_by=pair.key_id,
-        )
+        log.warning("key_mismatch", action="key_mismatch", named=manifest.key_id)
+    if pair.expires_at is not None and pair.expires_at <= opening.now:  # allowed, and told (FAULTS.md P16)
+        log.warning("key_expired", action="key_expired", expired_at=pair.expires_at.isoformat())

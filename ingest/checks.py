@@ -18,6 +18,7 @@ from pathlib import Path
 from ingest.app import App
 from ingest.door.errors import DoorError
 from ingest.door.host_key import describe_host_key
+from ingest.states import PairState
 from ingest.vault_state import vault_state
 
 _ENOUGH_DISK_BYTES = 5_000_000_000
@@ -127,15 +128,19 @@ def _accounts(app: App) -> Iterator[Finding]:
             yield Finding(f"account {account.id}", Verdict.OK, account.state)
             continue
         lacks = []
-        keys = [key for key in app.pgp_keys.of_account(account.id) if key.opens_files(now)]
+        stored = app.pgp_keys.of_account(account.id)
+        keys = [key for key in stored if key.opens_files(now)]
         if not account.ssh_keys:
             lacks.append("no SSH key")
         if not account.contacts and not account.allowed_domains:
             lacks.append("no address for notices")
         if account.require_encryption and not keys:
-            lacks.append("no key pair that opens files")
+            lacks.append("no key pair that opens files" if stored else "no key pair")
+        replaced = {key.key_id for key in keys if key.state is PairState.ACTIVE}
         for key in keys:
             ends_at = key.ends_at()
+            if key.state is PairState.RETIRING and key.key_id in replaced:
+                continue  # a previous pair is meant to end
             if ends_at is not None and ends_at < now + _EXPIRY_WARNING:
                 ends = "retires" if ends_at == key.retires_at else "expires"
                 lacks.append(f"key pair {key.key_id} {ends} on {ends_at:%Y-%m-%d}")

@@ -59,8 +59,8 @@ class Keyring:
         """The account's pairs for a file whose manifest names ``key_id``, or names none; none is unlocked yet.
 
         First those of the key ID, primary before previous; then the account's others, active before retiring: the
-        message decides which of them it is for. Those that no longer open files come last, and say so when they are
-        unlocked. The states and the signature policies are read from the ledger each time: a pair that was retired
+        message decides which of them it is for. Those that no longer open files say so when they are unlocked. The
+        states and the signature policies are read from the ledger each time: a pair that was retired
         meanwhile opens nothing. ``unlocking`` is entered while one is unlocked. Raises `KeyUnknown` when no pair of
         the account has this key ID (also when another account's has).
         """
@@ -75,7 +75,7 @@ class Keyring:
         wanted = [key for key in stored if key.state is not PairState.DESTROYED or key.key_id == key_id]
 
         def turn(key: PgpKey) -> tuple[bool, bool, bool, int]:
-            return (not key.opens_files(now), key.key_id != key_id, key.state is not PairState.ACTIVE, -key.version)
+            return (key.key_id != key_id, not key.opens_files(now), key.state is not PairState.ACTIVE, -key.version)
 
         return [self.stored(key, unlocking=unlocking) for key in sorted(wanted, key=turn)]
 

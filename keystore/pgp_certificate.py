@@ -109,6 +109,14 @@ class Certificate:
         ends += [each.created_at + each.expires_after for each in newest if each.expires_after is not None]
         return min(ends, default=None)
 
+    def usable_until(self) -> datetime | None:
+        """The expiry of the primary key, or of the encryption key that lasts longest when that is earlier."""
+        recipients = [self.expires_at(part) for part in self.recipients()]
+        known = [expires for expires in recipients if expires is not None]
+        last = max(known) if known and len(known) == len(recipients) else None
+        ends = [expires for expires in (self.expires_at(self.primary), last) if expires is not None]
+        return min(ends, default=None)
+
     def usage(self, part: KeyPart) -> tuple[str, ...]:
         """Such as ``("certify", "sign")``."""
         flags = self._flags(part) or 0
@@ -263,17 +271,8 @@ def key_facts(certificate: Certificate) -> KeyFacts:
             for part in subkeys
         ),
         created_at=primary.created_at,
-        expires_at=_usable_until(certificate),
+        expires_at=certificate.usable_until(),
     )
-
-
-def _usable_until(certificate: Certificate) -> datetime | None:
-    """The expiry of the primary key, or of the encryption key that lasts longest when that is earlier."""
-    recipients = [certificate.expires_at(part) for part in certificate.recipients()]
-    known = [expires for expires in recipients if expires is not None]
-    last = max(known) if known and len(known) == len(recipients) else None
-    ends = [expires for expires in (certificate.expires_at(certificate.primary), last) if expires is not None]
-    return min(ends, default=None)
 
 
 def public_facts(public_armored: bytes) -> KeyFacts:

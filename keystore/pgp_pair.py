@@ -25,7 +25,8 @@ class Pair(ABC):
     ``openpgp_key_ids`` are the 8-octet IDs of the primary key and all subkeys, ``algorithms`` the public-key algorithms
     (RFC 9580 §9.1) of those that decrypt natively; ``gnupg_reads`` says whether GnuPG 2.2 can import the pair at all;
     ``signatures`` is what the signatures of a message to this pair mean; a pair that no longer ``opens_files`` only
-    explains why. Expired and revoked subkeys still decrypt what was sent to them (FAULTS.md P16).
+    explains why. Expired and revoked subkeys still decrypt what was sent to them (FAULTS.md P16); ``expires_at`` is
+    when senders can no longer encrypt to the pair.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Pair(ABC):
         natively = {part.algorithm for part in certificate.encrypting()}
         self.algorithms = natively | (RSA_ALGORITHMS if natively & RSA_ALGORITHMS else set())
         self.gnupg_reads = certificate.primary.version == 4 and certificate.primary.algorithm in GNUPG_ALGORITHMS
+        self.expires_at = certificate.usable_until()
         self._public = public_armored
 
     def __repr__(self) -> str:

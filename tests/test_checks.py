@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -141,7 +142,10 @@ def test_pair_that_expires_soon_is_told(new_app: NewApp, days: int, *, told: boo
     day = app.now() + timedelta(days=3)
     app.pgp_keys.move([key], PairState.RETIRING, actor="test", now=app.now(), retires_at=day)
     assert f"{key.key_id} {'expires' if days < 0 else 'retires'}" in found(app, "account acme").text
-    app.pgp_keys.move([key], PairState.RETIRED, actor="test", now=app.now())
+    new = replace(key, version=2, fingerprint="B" * 40, expires_at=None)
+    app.pgp_keys.rotate(new, SealedPair(b"sealed", None), previous_until=day, actor="test")
+    assert key.key_id not in found(app, "account acme").text, "a previous pair is meant to end"
+    app.pgp_keys.move(app.pgp_keys.of_account("acme"), PairState.RETIRED, actor="test", now=app.now())
     assert found(app, "account acme").text.endswith("no key pair that opens files")
 
 

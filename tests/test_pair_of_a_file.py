@@ -122,7 +122,7 @@ def test_message_decides_when_the_manifest_names_another_pair_and_that_is_logged
         report = sent(workshop, second, key_id=workshop.key.key_id)
     assert (report.state, report.key_id, report.pair) == (State.SUCCEEDED, second.key_id, second.fingerprint)
     (mismatch,) = [entry for entry in logs if entry.get("action") == "key_mismatch"]
-    assert (mismatch["named"], mismatch["opened_by"]) == (workshop.key.key_id, second.key_id)
+    assert (mismatch["named"], mismatch["key_id"]) == (workshop.key.key_id, second.key_id)
     with capture_logs() as logs:
         sent(workshop, workshop.key, key_id=workshop.key.key_id)
     assert [entry for entry in logs if entry.get("action") == "key_mismatch"] == []
@@ -157,6 +157,8 @@ def test_pair_that_no_longer_opens_files_says_so(workshop: Workshop, state: Pair
     report = sent(workshop, other, key_id=workshop.key.key_id)
     assert (report.state, report.key_id) == (State.SUCCEEDED, other.key_id), "the message decides"
     assert sent(workshop, workshop.key, other, key_id=None).key_id == other.key_id
+    assert sent(workshop, workshop.key, key_id=workshop.key.key_id, hidden=True).code == "key.retired"
+    assert sent(workshop, other, key_id=None, hidden=True).key_id == other.key_id
 
 
 def test_only_the_pair_that_a_message_names_is_unlocked(workshop: Workshop) -> None:
@@ -200,7 +202,10 @@ def test_key_that_expired_still_opens_what_was_sent(workshop: Workshop) -> None:
     workshop.pass_time(days=2)
     assert pair.expires_at is not None
     assert pair.expires_at < workshop.now
-    assert sent(workshop, pair, key_id=pair.key_id).state == State.SUCCEEDED
+    with capture_logs() as logs:
+        assert sent(workshop, pair, key_id=pair.key_id).state == State.SUCCEEDED
+        assert sent(workshop, workshop.key, key_id=workshop.key.key_id).state == State.SUCCEEDED
+    assert [entry["key_id"] for entry in logs if entry.get("action") == "key_expired"] == [pair.key_id]
 
 
 def test_text_for_the_sender_names_few_pairs(workshop: Workshop) -> None:
@@ -215,6 +220,6 @@ def test_text_for_the_sender_names_few_pairs(workshop: Workshop) -> None:
 def test_facts_of_a_stored_pair_stay_those_of_its_certificate(workshop: Workshop) -> None:
     stored = workshop.app.keyring.stored(workshop.key)
     unlocked = stored.unlocked()
-    for fact in ("key_id", "fingerprint", "openpgp_key_ids", "algorithms", "gnupg_reads"):
+    for fact in ("key_id", "fingerprint", "openpgp_key_ids", "algorithms", "gnupg_reads", "expires_at"):
         assert getattr(stored, fact) == getattr(unlocked, fact)
     assert stored.public_armored() == workshop.key.public_key

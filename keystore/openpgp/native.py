@@ -29,8 +29,9 @@ _MOST_NAMED = 3  # pairs in a text for the sender
 def candidates(envelope: Envelope, pairs: Sequence[Pair]) -> list[tuple[Pkesk, Pair]]:
     """Which recipient each pair may be, in the order of ``pairs``: those that a recipient names, then for hidden ones.
 
-    The message decides, not the order. Pairs that no longer open files are left out, unless there are no others: then
-    unlocking one says why. Raises `WrongKey` when no recipient can be one of ``pairs`` (FAULTS.md P16, P17, P19).
+    The message decides, not the order. Pairs that no longer open files are left out, unless there are no others, or the
+    first is one and all recipients are hidden: then unlocking it says why. Raises `WrongKey` when no recipient can be
+    one of ``pairs`` (FAULTS.md P16, P17, P19).
     """
     named = [(pkesk, pair) for pair in pairs for pkesk in envelope.pkesks if pkesk.key_id in pair.openpgp_key_ids]
     hidden = [(pkesk, pair) for pair in pairs for pkesk in envelope.pkesks if pkesk.key_id == ANONYMOUS]
@@ -39,7 +40,9 @@ def candidates(envelope: Envelope, pairs: Sequence[Pair]) -> list[tuple[Pkesk, P
             f"The file is encrypted to OpenPGP key {', '.join(envelope.recipients)}, which is no key that is stored "
             f"for this account. Encrypt it to our key: {_ours(pairs)}."
         )
-    return [(pkesk, pair) for pkesk, pair in named + hidden if pair.opens_files] or named or hidden
+    if not named and not pairs[0].opens_files:
+        return hidden[:1]
+    return [(pkesk, pair) for pkesk, pair in named + hidden if pair.opens_files] or named
 
 
 def _ours(pairs: Sequence[Pair]) -> str:
@@ -115,7 +118,7 @@ def _session_key(tries: list[tuple[Pkesk, Pair]], envelope: Envelope) -> tuple[S
     failure = BadSessionKey("no key of ours opens a hidden recipient's session key")
     for pkesk, pair in tries:
         hidden = pkesk.key_id == ANONYMOUS
-        if hidden and pkesk.algorithm not in pair.algorithms:
+        if hidden and pair.opens_files and pkesk.algorithm not in pair.algorithms:
             continue
         own = pair.unlocked().decryption_keys
         tried = own.values() if hidden else [own[pkesk.key_id]] if pkesk.key_id in own else []
