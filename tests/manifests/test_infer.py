@@ -93,6 +93,15 @@ def test_names_that_no_property_can_have_are_mapped() -> None:
     assert [guess.target for guess in made.columns] == [None, "a b 2", None, "a b 3", "column"]
 
 
+def test_a_companion_column_needs_no_word() -> None:
+    made = draft("x", ",", frame(**{name: ["1"] for name in ("identity", "tags", "tags.operation", "x.operation")}))
+    assert [(guess.column, guess.target) for guess in made.columns] == [
+        ("identity", None),
+        ("tags", None),
+        ("x.operation", "x operation"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("line", "delimiter"),
     [("a,b", ","), ("a;b;c", ";"), ("a\tb", "\t"), ("a|b", "|"), ("a", ","), ('"a;b;c",d', ","), ("", ",")],
