@@ -23,7 +23,15 @@ from manifests.dates import (
     pattern_moments,
 )
 from manifests.lists import string_lists
-from manifests.names import EVENT_NAME, FORBIDDEN_IN_NAMES, MAX_NAME_CHARS, TIMESTAMP, canonical_target, name_problem
+from manifests.names import (
+    EVENT_NAME,
+    FORBIDDEN_IN_NAMES,
+    MAX_NAME_CHARS,
+    OPERATION_SUFFIX,
+    TIMESTAMP,
+    canonical_target,
+    name_problem,
+)
 from manifests.people import FIELD_TYPES
 from manifests.types import USER_COLUMNS, DataType, ImportType
 
@@ -79,6 +87,9 @@ def draft(file_name: str, delimiter: str, frame: pl.DataFrame, kind: ImportType 
     targets = _targets(names, kind)
     if kind is None:
         kind = ImportType.EVENT if EVENT_NAME in targets.values() else ImportType.PROFILE
+    if kind is ImportType.PROFILE:  # a companion column needs no word
+        companions = {name + OPERATION_SUFFIX for name in names}
+        names = [name for name in names if name not in companions]
     guesses = [_guess(name, targets.get(name), rows[name], kind) for name in names]
     return Draft(file_name, kind, delimiter, _distinct(guesses), tuple(_notes(kind, set(targets.values()))))
 

@@ -12,7 +12,7 @@ from manifests.infer import Draft, as_text, draft, likely_delimiter
 from manifests.names import name_problem
 from manifests.parse import parse_manifest
 from manifests.plan import build_plan
-from manifests.types import ImportType
+from manifests.types import USER_COLUMNS, ImportType
 from tests.manifests.rows import RECEIVED, frame
 
 
@@ -93,6 +93,15 @@ def test_names_that_no_property_can_have_are_mapped() -> None:
     assert [guess.target for guess in made.columns] == [None, "a b 2", None, "a b 3", "column"]
 
 
+def test_a_companion_column_needs_no_word() -> None:
+    made = draft("x", ",", frame(**{name: ["1"] for name in ("identity", "tags", "tags.operation", "x.operation")}))
+    assert [(guess.column, guess.target) for guess in made.columns] == [
+        ("identity", None),
+        ("tags", None),
+        ("x.operation", "x operation"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("line", "delimiter"),
     [("a,b", ","), ("a;b;c", ";"), ("a\tb", "\t"), ("a|b", "|"), ("a", ","), ('"a;b;c",d', ","), ("", ",")],
@@ -116,6 +125,7 @@ CELLS = (
     | st.sampled_from(DATE_FORMATS)
     | st.text(max_size=5)
 )
+USERS = {name.lower() for name in USER_COLUMNS}  # a row names one
 KNOWN = st.sampled_from(["ts", "evtName", "price", "a.b", "date", "event", "Tags", "x", "*", "^.*$"])
 COLUMN = KNOWN | st.text(min_size=1, max_size=4)
 
@@ -124,7 +134,7 @@ COLUMN = KNOWN | st.text(min_size=1, max_size=4)
 @settings(max_examples=150, deadline=None)
 def test_a_draft_takes_the_rows_it_was_made_from(data: st.DataObject, kind: ImportType | None) -> None:
     names = data.draw(st.lists(COLUMN.filter(lambda name: name.strip() == name and name not in ("_row", "_fault"))))
-    names = list({name.lower(): name for name in names if name.isprintable() and name.lower() != "identity"}.values())
+    names = list({name.lower(): name for name in names if name.isprintable() and name.lower() not in USERS}.values())
     rows = data.draw(st.integers(1, 4))
     good = st.lists(CELLS, min_size=rows, max_size=rows)
     source = frame(identity=["someone"] * rows, **{name: data.draw(good) for name in names})
