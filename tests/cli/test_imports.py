@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import signal
@@ -43,6 +45,16 @@ def test_import_is_carried_out_and_reported(acme: Desk) -> None:
     assert (acme.folder / "events.manifest").exists()
     assert (acme.folder / "events.csv.asc").exists()
     assert list((acme.folder / "data" / "spool" / "taken").iterdir()) == []
+
+
+def test_json_is_imported_like_csv(desk: Desk) -> None:
+    key_id = desk.account_with_pair()
+    records = list(csv.DictReader(io.StringIO(EVENTS)))
+    desk.encrypted("events.json.asc", json.dumps(records, indent=1), key_id)
+    manifest = desk.event_manifest("events.manifest", key_id, fileName="events.json.asc")
+    report = desk.json("import", "run", "acme", manifest)
+    assert (report["state"], report["rows_read"], report["rows_stored"]) == ("succeeded", 3, 2)
+    assert [(reject["row"], reject["column"], reject["code"]) for reject in report["rejects"]] == [(2, "Amount", 600)]
 
 
 def test_report_for_people_has_no_value_of_a_row(acme: Desk) -> None:
