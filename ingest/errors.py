@@ -81,6 +81,12 @@ class AlreadyThere(Exception):
     code: ClassVar[str] = "already_there"
 
 
+class StillNeeded(Exception):
+    """What was to be removed is needed for now; nothing was changed, and the text says for what and what to do."""
+
+    code: ClassVar[str] = "still_needed"
+
+
 class RotationRefused(Exception):
     """The master key cannot be rotated as asked; nothing was changed, and the text says what to do."""
 

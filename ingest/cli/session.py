@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from ingest.errors import AlreadyThere, LimitReached, RotationRefused
+from ingest.errors import AlreadyThere, LimitReached, RotationRefused, StillNeeded
 from ingest.settings import SettingsInvalid, find_settings_file, load_settings
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class CommandFailed(Exception):
 
 def text_of(error: Exception) -> str | None:
     """An error's text for the operator, who may see the detail as well; ``None`` for an error that nobody foresaw."""
-    if isinstance(error, (CommandFailed, SettingsInvalid, AlreadyThere, LimitReached, RotationRefused)):
+    if isinstance(error, (CommandFailed, SettingsInvalid, AlreadyThere, LimitReached, RotationRefused, StillNeeded)):
         return str(error)
     if isinstance(error, OSError) and error.filename is not None:
         return f"{os.fspath(error.filename)}: {error.strerror}."

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Column
 
-from ingest.ledger.tables import audit_tip, pgp_keys
+from ingest.ledger.tables import audit_tip, keysets, pgp_keys
 from keystore.vault import RecordId
 
 _VERSION = 1  # what is sealed here never changes; a kind that does keeps its version in a column
@@ -38,5 +38,6 @@ class SealedColumn:
 PGP_PRIVATE_KEY = SealedColumn(pgp_keys.c.sealed_private_key, "pgp.private_key", "account", "key_id")
 PGP_PASSPHRASE = SealedColumn(pgp_keys.c.sealed_passphrase, "pgp.passphrase", "account", "key_id")
 AUDIT_KEY = SealedColumn(audit_tip.c.sealed_first_key, "audit.first_key", None, None)
+REQUEST_KEYSET = SealedColumn(keysets.c.sealed_private_keyset, "hpke.request_keyset", "account", "keyset_id")
 
-SEALED_COLUMNS = (PGP_PRIVATE_KEY, PGP_PASSPHRASE, AUDIT_KEY)
+SEALED_COLUMNS = (PGP_PRIVATE_KEY, PGP_PASSPHRASE, AUDIT_KEY, REQUEST_KEYSET)
