@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from ingest.cli import accounts, audit, data, imports, keys, manifest, setup, signers, vault
+from ingest.cli import accounts, audit, data, imports, keys, keysets, manifest, setup, signers, vault
 from ingest.cli.session import text_of
 from ingest.cli.show import complain
 from ingest.hardening import harden_process
@@ -46,6 +46,7 @@ for command in (setup.init, setup.serve, setup.demo, setup.check):
 app.add_typer(accounts.app, name="account")
 app.add_typer(keys.app, name="key")
 app.add_typer(signers.app, name="signer")
+app.add_typer(keysets.app, name="keyset")
 app.add_typer(vault.app, name="vault")
 app.add_typer(audit.app, name="audit")
 app.add_typer(manifest.app, name="manifest")
