@@ -175,14 +175,13 @@ def test_account_without_a_keyset_opens_nothing_with_the_one_failure(office: Off
     assert none.value.args == wrong.value.args
 
 
-def test_second_keyset_needs_the_word_and_has_another_id(office: Office) -> None:
+def test_second_keyset_takes_no_place_unless_asked_to(office: Office) -> None:
+    """FAULTS H7."""
     first = office.make()
+    sealed = office.sealed_by_tink()
     with pytest.raises(AlreadyThere, match=first.keyset.keyset_id):
         office.make()
-    office.make(rotate=True)
-    active = office.do(lambda app: active_request_keysets(app, "acme"))
-    assert active.previous is not None
-    assert active.primary.keys[0].tink_key_id != active.previous.keyset.keys[0].tink_key_id
+    assert office.opened(sealed) == ("primary", PLAIN)
 
 
 def test_private_halves_cannot_be_swapped_between_accounts(office: Office) -> None:
