@@ -39,9 +39,9 @@ def enable(app: App, account: str, *, actor: str) -> None:
 def remove(app: App, account: str, *, actor: str) -> Ended:
     """End everything of the account but its data in the lake, the history of its imports, and the audit.
 
-    Its waiting imports fail, its pairs are destroyed, its SSH keys, signers, contacts and files in the spool are gone;
-    its name is never given again. Safe to repeat after a crash. Raises `MoveRefused` while an import of it is not
-    over, or when it is removed already, and what the vault raises.
+    Its waiting imports fail, its pairs are destroyed, its SSH keys, signers, keysets, contacts and files in the spool
+    are gone; its name is never given again. Safe to repeat after a crash. Raises `MoveRefused` while an import of it is
+    not over, or when it is removed already, and what the vault raises.
     """
     app.accounts.set_state(account, "disabled", now=app.now(), actor=actor)
     with app.spool.locked(account):

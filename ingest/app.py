@@ -17,6 +17,7 @@ from ingest.ledger.accounts import Accounts
 from ingest.ledger.database import Database
 from ingest.ledger.history import History
 from ingest.ledger.imports import Imports
+from ingest.ledger.keysets import Keysets
 from ingest.ledger.master_keys import MasterKeys
 from ingest.ledger.outbox import Outbox
 from ingest.ledger.pgp_keys import PgpKeys
@@ -44,6 +45,7 @@ class App:
         self.accounts = Accounts(self.database)
         self.pgp_keys = PgpKeys(self.database)
         self.signers = Signers(self.database)
+        self.keysets = Keysets(self.database)
         self.imports = Imports(self.database)
         self.history = History(self.database)
         self.queue = Queue(self.database, lease=timedelta(seconds=settings.worker.lease_s))

@@ -75,25 +75,37 @@ class LeaseLost(Exception):
     """Another worker has taken the import over; what this one did must not be settled."""
 
 
-class LimitReached(Exception):
+class Refused(Exception):
+    """Base of errors for whoever asked for something at the command line: nothing was changed, the text says why."""
+
+    code: ClassVar[str]
+
+
+class LimitReached(Refused):
     """An account has as many keys of a kind as it may have; the text says the limit and the remedy."""
 
     code: ClassVar[str] = "limit_reached"
 
 
-class AlreadyThere(Exception):
+class AlreadyThere(Refused):
     """What was to be added is there already; the text names it."""
 
     code: ClassVar[str] = "already_there"
 
 
-class MoveRefused(Exception):
+class MoveRefused(Refused):
     """A key pair or an account cannot be brought to the state that was asked for; the text says why and the remedy."""
 
     code: ClassVar[str] = "move_refused"
 
 
-class RotationRefused(Exception):
+class StillNeeded(Refused):
+    """What was to be removed is needed for now; nothing was changed, and the text says for what and what to do."""
+
+    code: ClassVar[str] = "still_needed"
+
+
+class RotationRefused(Refused):
     """The master key cannot be rotated as asked; nothing was changed, and the text says what to do."""
 
     code: ClassVar[str] = "rotation_refused"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from sqlalchemy import select
 from ingest import account_life
 from ingest.carry import Carrier
 from ingest.errors import AlreadyThere, MoveRefused
+from ingest.keyset_custody import make_request_keyset
 from ingest.ledger.imports import new_import_id
 from ingest.ledger.tables import audit
 from ingest.states import PairState, State
@@ -124,6 +126,7 @@ def test_removed_account_loses_everything_but_its_data_and_its_history(workshop:
     half_taken = new_import_id(workshop.now)
     app.imports.receive(half_taken, ACCOUNT, "b.manifest", "b.csv.asc", workshop.now)
     (app.spool.drop(ACCOUNT) / "left.csv.asc").write_bytes(b"cipher text")
+    make_request_keyset(app, ACCOUNT, rotate=False, keep_former=timedelta(days=30), actor="test")
 
     assert removed(workshop).unfinished == 0
     assert_ended_by_it(workshop, waiting)
@@ -137,6 +140,7 @@ def test_removed_account_loses_everything_but_its_data_and_its_history(workshop:
     assert app.accounts.all() == []
     (key,) = app.pgp_keys.of_account(ACCOUNT)
     assert key.state is PairState.DESTROYED
+    assert app.keysets.of_account(ACCOUNT) == []
     assert not app.spool.drop(ACCOUNT).exists()
     assert [path for path in app.spool.root.rglob("*") if path.is_file() and not path.name.endswith(".lock")] == []
     assert app.lake.stored(ACCOUNT, ImportType.PROFILE, stored.id) == 2

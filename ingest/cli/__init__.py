@@ -11,7 +11,20 @@ from typing import Annotated
 
 import typer
 
-from ingest.cli import account_life, accounts, audit, data, imports, key_life, keys, manifest, setup, signers, vault
+from ingest.cli import (
+    account_life,
+    accounts,
+    audit,
+    data,
+    imports,
+    key_life,
+    keys,
+    keysets,
+    manifest,
+    setup,
+    signers,
+    vault,
+)
 from ingest.cli.session import text_of
 from ingest.cli.show import complain
 from ingest.hardening import harden_process
@@ -50,6 +63,7 @@ for account_command in (account_life.disable, account_life.enable, account_life.
 app.add_typer(accounts.app, name="account")
 app.add_typer(keys.app, name="key")
 app.add_typer(signers.app, name="signer")
+app.add_typer(keysets.app, name="keyset")
 app.add_typer(vault.app, name="vault")
 app.add_typer(audit.app, name="audit")
 app.add_typer(manifest.app, name="manifest")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from ingest.errors import AlreadyThere, LimitReached, MoveRefused, RotationRefused
+from ingest.errors import Refused
 from ingest.settings import SettingsInvalid, find_settings_file, load_settings
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class CommandFailed(Exception):
 
 def text_of(error: Exception) -> str | None:
     """An error's text for the operator, who may see the detail as well; ``None`` for an error that nobody foresaw."""
-    if isinstance(error, (CommandFailed, SettingsInvalid, AlreadyThere, LimitReached, MoveRefused, RotationRefused)):
+    if isinstance(error, (CommandFailed, SettingsInvalid, Refused)):
         return str(error)
     if isinstance(error, OSError) and error.filename is not None:
         return f"{os.fspath(error.filename)}: {error.strerror}."

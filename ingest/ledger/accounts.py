@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from ingest.errors import AlreadyThere, LimitReached, MoveRefused
 from ingest.ledger import audit
 from ingest.ledger.database import Database
-from ingest.ledger.tables import MAX_SSH_KEYS, accounts, contacts, signers, ssh_keys
+from ingest.ledger.tables import MAX_SSH_KEYS, accounts, contacts, keysets, signers, ssh_keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +120,12 @@ class Accounts:
                 )
 
     def remove(self, account: str, *, now: datetime, actor: str) -> None:
-        """Remove an account with its contacts, SSH keys and signers; its row stays, disabled, and so does its name."""
+        """Remove an account with its contacts, SSH keys, signers and keysets, private halves and all.
+
+        Its row stays, disabled, and so does its name.
+        """
         with self._database.write() as connection:
-            for table in (contacts, ssh_keys, signers):
+            for table in (contacts, ssh_keys, signers, keysets):
                 connection.execute(delete(table).where(table.c.account == account))
             connection.execute(
                 update(accounts)

@@ -14,7 +14,7 @@ from datetime import datetime
 from sqlalchemy import Connection, Row, String, insert, select, type_coerce, update
 
 from ingest.clock import Now
-from ingest.errors import AlreadyThere, IngestError, LedgerUnavailable, LimitReached, MoveRefused, RotationRefused
+from ingest.errors import IngestError, LedgerUnavailable, Refused
 from ingest.ledger.database import Database
 from ingest.ledger.sealed import AUDIT_KEY
 from ingest.ledger.tables import audit, audit_tip, moment_text
@@ -22,7 +22,7 @@ from keystore.audit_chain import mac_of, new_key, next_hash, next_key
 from keystore.errors import KeystoreError
 from keystore.vault import Vault
 
-_REFUSALS = (KeystoreError, IngestError, AlreadyThere, LimitReached, MoveRefused, RotationRefused)
+_REFUSALS = (KeystoreError, IngestError, Refused)
 
 
 @dataclass(frozen=True, slots=True)

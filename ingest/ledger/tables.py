@@ -168,6 +168,26 @@ signers = Table(
     CheckConstraint(f"slot BETWEEN 1 AND {MAX_SIGNERS}", name="signer_slot"),
 )
 
+# Of each account and direction two: primary, and previous until its end. By constraint a request keyset is ours, with
+# its private half sealed, and a response keyset is the customer's, of which we have the public half only.
+keysets = Table(
+    "keysets",
+    metadata,
+    Column("keyset_id", String(36), primary_key=True),
+    Column("account", ForeignKey("accounts.id"), nullable=False),
+    Column("direction", String(8), nullable=False),
+    Column("slot", String(8), nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("until", Moment),
+    Column("public_keyset", LargeBinary, nullable=False),
+    *sealed_column("sealed_private_keyset", nullable=True),
+    UniqueConstraint("account", "direction", "slot", name="keyset_slot_once"),
+    CheckConstraint("direction IN ('request', 'response')", name="keyset_direction"),
+    CheckConstraint("slot IN ('primary', 'previous')", name="keyset_slot"),
+    CheckConstraint("(slot = 'previous') = (until IS NOT NULL)", name="keyset_end"),
+    CheckConstraint("(direction = 'request') = (sealed_private_keyset IS NOT NULL)", name="keyset_owner"),
+)
+
 imports = Table(
     "imports",
     metadata,

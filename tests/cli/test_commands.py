@@ -37,6 +37,12 @@ NEED_AN_INSTALLATION: list[Words] = [
     ("signer", "add", "acme", "file"),
     ("signer", "list", "acme"),
     ("signer", "remove", "acme", "0123456789ABCDEF"),
+    ("keyset", "add", "acme", "file"),
+    ("keyset", "generate", "acme"),
+    ("keyset", "export", "acme"),
+    ("keyset", "list"),
+    ("keyset", "show", "some"),
+    ("keyset", "remove", "some"),
     ("vault", "show"),
     ("vault", "rotate"),
     ("audit", "list"),
@@ -108,6 +114,8 @@ def test_command_without_an_installation_says_how_to_make_one(desk: Desk, words:
         ("key", "rotate", "some", "file", "--generate"),
         ("key", "retire", "some", "--on", "tomorrow"),
         ("key", "drill"),
+        ("keyset", "generate", "acme", "--kem", "p256"),
+        ("keyset", "add", "acme", "file", "--days", "-1"),
         ("imports", "list", "--limit", "0"),
         ("profile", "show", "acme"),
         ("profile", "show", "acme", "--identity", "a", "--object-id", "b"),
@@ -131,6 +139,10 @@ def test_wrong_usage_ends_with_2(desk: Desk, words: Words) -> None:
         ("key", "import", "nobody", "file"),
         ("key", "generate", "nobody"),
         ("key", "list", "nobody"),
+        ("keyset", "add", "nobody", "file"),
+        ("keyset", "generate", "nobody"),
+        ("keyset", "export", "nobody"),
+        ("keyset", "list", "nobody"),
         ("import", "run", "nobody", "file"),
         ("profile", "show", "nobody", "--identity", "u1"),
         ("events", "list", "nobody"),
@@ -143,7 +155,9 @@ def test_unknown_account_is_named_with_the_way_to_the_known_ones(desk: Desk, wor
     assert "sealdrop account list" in said
 
 
-@pytest.mark.parametrize("words", [("account", "list"), ("key", "list"), ("imports", "list")], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [("account", "list"), ("key", "list"), ("keyset", "list"), ("imports", "list")], ids=" ".join
+)
 def test_nothing_to_list_is_an_empty_list_and_a_message_beside_it(desk: Desk, words: Words) -> None:
     assert desk.json(*words) == []
     ran = desk.run(*words)

@@ -18,7 +18,7 @@ from ingest.ledger.audit_verify import verify_audit
 from ingest.ledger.database import Database
 from ingest.ledger.master_keys import MasterKeys
 from ingest.ledger.pgp_keys import PgpKeys, SealedPair
-from ingest.ledger.sealed import AUDIT_KEY, PGP_PASSPHRASE, PGP_PRIVATE_KEY, SEALED_COLUMNS
+from ingest.ledger.sealed import AUDIT_KEY, PGP_PASSPHRASE, PGP_PRIVATE_KEY, REQUEST_KEYSET, SEALED_COLUMNS
 from ingest.ledger.tables import master_keys, metadata, pgp_keys
 from keystore.errors import MasterKeyWrong
 from keystore.secret import Secret
@@ -167,8 +167,8 @@ def check() -> tuple[bytes, RecordId]:
 
 def test_kind_of_a_secret_is_for_ever() -> None:
     """Records that are sealed already would not open under another name."""
-    kinds = {PGP_PRIVATE_KEY.kind, PGP_PASSPHRASE.kind, AUDIT_KEY.kind}
-    assert kinds == {"pgp.private_key", "pgp.passphrase", "audit.first_key"}
+    kinds = {PGP_PRIVATE_KEY.kind, PGP_PASSPHRASE.kind, AUDIT_KEY.kind, REQUEST_KEYSET.kind}
+    assert kinds == {"pgp.private_key", "pgp.passphrase", "audit.first_key", "hpke.request_keyset"}
 
 
 def test_table_with_secrets_can_be_rebuilt_by_a_later_migration(database: Database) -> None:
