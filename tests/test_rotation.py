@@ -8,13 +8,14 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import delete, select, update
 
 from ingest.app import App
-from ingest.custody import make_pair
+from ingest.custody import Rotation, make_pair
 from ingest.errors import LedgerConflict, RotationRefused
 from ingest.installation import Choices, initialise
 from ingest.ledger.audit import lines
@@ -68,7 +69,8 @@ def secrets(folder: Path) -> list[bytes]:
                 for row in connection.execute(select(table)).mappings():
                     account = row[sealed.account] if sealed.account else ""
                     record = row[sealed.record] if sealed.record else ""
-                    content = vault.open(row[sealed.column.name], sealed.record_id(account, record))
+                    version = row[sealed.version] if sealed.version else 1
+                    content = vault.open(row[sealed.column.name], sealed.record_id(account, record, version))
                     found.append(content.expose())
     return found
 
@@ -122,6 +124,18 @@ def test_running_process_goes_on_without_a_pause(folder: Path) -> None:
         again = rotate(operator, new_key=None, actor="test")
         assert (again.old_id, again.secrets) == (rotated.new_id, 5)
         assert unlocked(service, made.key_id).fingerprint == made.fingerprint
+
+
+def test_every_pair_of_a_key_id_goes_over(folder: Path) -> None:
+    """FAULTS K1, K3: each is sealed as the version that it is."""
+    with closing(opened(folder)) as app:
+        (former,) = app.pgp_keys.of_account("acme")
+        until = app.now() + timedelta(days=1)
+        made = make_pair(app, "acme", "cv25519", rotation=Rotation(former, until), actor="test")
+        assert (made.key_id, made.version) == (former.key_id, 2)
+        before = secrets(folder)
+        assert rotate(app, new_key=None, actor="test").secrets == len(before) == 5
+    assert secrets(folder) == before
 
 
 def test_what_was_sealed_under_a_key_that_is_gone_is_not_stored(folder: Path) -> None:
