@@ -77,10 +77,11 @@ class BlockReader:
             if matched is None:
                 has_escapes = False
                 continue
-            matches, values = matched
-            found.add(rest.filter(matches), values)
-            records, rest = records.filter(~matches), rest.filter(~matches)
-            if matches.sum() < _WORTH_A_SHAPE * len(matches):
+            places, values = matched
+            found.add(rest.gather(places), values)
+            is_left = pl.repeat(True, len(records), dtype=pl.Boolean, eager=True).scatter(places, False)  # noqa: FBT003
+            records, rest = records.filter(is_left), rest.filter(is_left)
+            if len(places) < _WORTH_A_SHAPE * len(is_left):
                 break
         done = 0
         for part in self._irregular(f"{records.str.join(chr(10))[0]}\n", known) if len(records) else ():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import accumulate
 from typing import Any, NoReturn
 
 import polars as pl
@@ -30,7 +31,7 @@ _LONE_SURROGATE = re.compile(rf"{_HIGH}(?!{_LOW})|(?<!{_HIGH}){_LOW}", re.DOTALL
 _STRING = re.compile(r'"[^"]*"')
 _NO_BRACKET = re.compile(r"[^\[\]{}]+")
 _OPENERS = pl.col("text").str.count_matches(r"[\[{]")
-_PAIR = re.compile(r"\[\]|\{\}")
+_STEPS = {"[": 1, "{": 1, "]": -1, "}": -1}
 
 
 class DoubledKey(ValueError):
@@ -113,16 +114,9 @@ def _loaded(texts: pl.Series, around: str) -> list[Any] | None:
 
 
 def is_shallow(text: str, depth: int) -> bool:
-    """Whether the brackets of marked text, which stands at this depth, stay within `MAX_DEPTH`.
-
-    Pairs are taken away from the inside out; what does not pair is not shallow.
-    """
+    """Whether the brackets of marked text, which stands at this depth, stay within `MAX_DEPTH`; they need not pair."""
     brackets = _NO_BRACKET.sub("", _STRING.sub("", text))
-    for _ in range(MAX_DEPTH - depth):
-        if not brackets:
-            return True
-        brackets = _PAIR.sub("", brackets)
-    return not brackets
+    return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0) <= MAX_DEPTH - depth
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
