@@ -18,6 +18,7 @@ from ingest.ledger.outbox import Outbox
 from ingest.ledger.pgp_keys import PgpKeys
 from ingest.ledger.queue import Queue
 from ingest.ledger.signers import Signers
+from ingest.ledger.ssh_keys import SshKeys
 from ingest.ledger.vault_check import verify_vault
 from ingest.settings import Settings
 from ingest.spool import Spool
@@ -41,6 +42,7 @@ class App:
         self.accounts = Accounts(self.database)
         self.pgp_keys = PgpKeys(self.database)
         self.signers = Signers(self.database)
+        self.ssh_keys = SshKeys(self.database)
         self.imports = Imports(self.database)
         self.queue = Queue(self.database, lease=timedelta(seconds=settings.worker.lease_s))
         self.outbox = Outbox(self.database)

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from ingest.cli import accounts, data, imports, keys, manifest, setup, signers
+from ingest.cli import accounts, data, imports, keys, manifest, setup, signers, ssh_keys
 from ingest.cli.session import text_of
 from ingest.cli.show import complain
 from ingest.logs import set_up_logs
@@ -42,6 +42,7 @@ def options(
 for command in (setup.init, setup.serve, setup.demo, setup.check):
     app.command()(command)
 app.add_typer(accounts.app, name="account")
+app.add_typer(ssh_keys.app, name="ssh-key")
 app.add_typer(keys.app, name="key")
 app.add_typer(signers.app, name="signer")
 app.add_typer(manifest.app, name="manifest")

@@ -47,7 +47,8 @@ from asyncssh.packet import PacketDecodeError, SSHPacket
 from asyncssh.sftp import MAX_SFTP_PACKET_LEN, SFTPServerHandler
 from asyncssh.stream import SSHServerStreamSession
 
-from ingest.door.view import MAX_READ_BYTES, DropView
+from ingest.door.open_files import MAX_READ_BYTES
+from ingest.door.view import DropView
 
 SFTP_VERSION = 3  # what OpenSSH speaks; later versions reach further into the file system and nobody needs them
 _WINDOW_BYTES = 2 * 1024 * 1024

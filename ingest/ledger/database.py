@@ -19,7 +19,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from ingest.errors import LedgerUnavailable
 
-SCHEMA_VERSION = "0002"
+SCHEMA_VERSION = "0005"
 _BUSY_TIMEOUT_MS = 30_000
 
 

@@ -1,0 +1,47 @@
+"""How many bytes each account may have waiting: one count for all its sessions in this process (FAULTS.md S17).
+
+What lies on the disk is counted when an upload begins, and again before a write is refused, since imports take files
+away meanwhile. In between every byte that an upload grows by is added at once, on the event loop, so that parallel
+uploads cannot share what is left. Uploads through another process are counted as they were at the last look.
+"""
+
+from __future__ import annotations
+
+from ingest.parts import Stock
+
+
+class Quota:
+    """The count of one account; ``uploads`` are those open in this process, by name, with their sizes."""
+
+    def __init__(self) -> None:
+        self._settled = 0
+        self._uploads: dict[str, int] = {}
+
+    @property
+    def idle(self) -> bool:
+        """Whether no upload is open."""
+        return not self._uploads
+
+    def begin(self, name: str, size: int, stock: Stock) -> None:
+        """An upload is open, with ``size`` bytes that it has already."""
+        self._uploads[name] = size
+        self.count(stock)
+
+    def count(self, stock: Stock) -> None:
+        """Take what is on the disk now for what is there beside the open uploads."""
+        self._settled = stock.bytes_without(set(self._uploads))
+
+    def fits(self, name: str, size: int, max_bytes: int) -> bool:
+        """Whether the upload may grow to ``size`` bytes."""
+        others = sum(self._uploads.values()) - self._uploads[name]
+        return self._settled + others + size <= max_bytes
+
+    def grow(self, name: str, size: int) -> None:
+        """The upload has ``size`` bytes now."""
+        self._uploads[name] = size
+
+    def end(self, name: str, *, kept: bool) -> None:
+        """The upload is not open any more; its bytes count on when they were ``kept``."""
+        size = self._uploads.pop(name, 0)
+        if kept:
+            self._settled += size
