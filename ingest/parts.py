@@ -71,8 +71,7 @@ class Parts:
         path = self._path(account, name)
         with self._spool.locked(account):
             self._let_go_of(path)
-            stock = self.stock(account)
-            if len(stock.complete.keys() | stock.parts.keys() | {name}) > max_files:
+            if self._is_full(account, name, max_files):
                 raise TooManyFiles
             descriptor = os.open(path, _CREATE, 0o600)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -122,6 +121,15 @@ class Parts:
 
     def _path(self, account: str, name: str) -> Path:
         return self._spool.parts(account) / name
+
+    def _is_full(self, account: str, name: str, max_files: int) -> bool:
+        """Whether a file of this name would be one too many; names only, since this is done for each upload."""
+        folders = (self._spool.drop(account), self._spool.parts(account))
+        names = {name}.union(*map(os.listdir, folders))
+        if len(names) <= max_files:
+            return False
+        stock = self.stock(account)  # the folder of results is among the names, and drafts of results
+        return len(stock.complete.keys() | stock.parts.keys() | {name}) > max_files
 
     def _is_there(self, account: str, name: str) -> bool:
         """Whether the name is in the drop, be it as a link that somebody planted: that goes, not what it leads to."""

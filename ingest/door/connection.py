@@ -17,6 +17,7 @@ from asyncssh import SSHKey, SSHServerChannel, SSHServerConnection
 from asyncssh.public_key import SSHOpenSSHCertificate
 
 from ingest.clock import Now
+from ingest.door.handshake import Handshake
 from ingest.door.login import Accesses, certificate_opens, key_opens
 from ingest.door.occupancy import Occupancy
 from ingest.door.open_files import Published
@@ -102,6 +103,8 @@ class DoorConnection(asyncssh.SSHServer):
         """A login is always needed; changing the name half way ends the connection (FAULTS.md S8)."""
         if self._claimed is not None and self._claimed != username:
             raise asyncssh.ProtocolError("The user name may not change during a login")
+        if cast("Handshake", self._connection).is_open_to_terrapin():
+            raise asyncssh.ProtocolError("chacha20-poly1305 needs strict key exchange: update the client, or use AES")
         self._claimed = username
         if self._settings.banner:
             self._connection.send_auth_banner(banner_text(self._settings))

@@ -16,11 +16,12 @@ from typing import Any, Protocol, cast
 
 import asyncssh
 from asyncssh import SSHKey, SSHServerConnection
-from asyncssh.packet import PacketDecodeError, SSHPacket
+from asyncssh.constants import MSG_IGNORE
+from asyncssh.packet import PacketDecodeError, SSHPacket, SSHPacketLogger
 from asyncssh.public_key import CERT_TYPE_USER, SSHOpenSSHCertificate
 
 from ingest.addresses import Addresses
-from ingest.door.algorithms import SIGNATURES
+from ingest.door.algorithms import CHACHA20, SIGNATURES
 from ingest.door.proxy_protocol import ProxyHeaderInvalid, read_proxy_header
 
 _SIGNATURES = frozenset(name.encode() for name in SIGNATURES)
@@ -90,6 +91,11 @@ class Handshake(SSHServerConnection):
         if rest:
             super().data_received(rest)
 
+    def send_packet(self, pkttype: int, *args: bytes, handler: SSHPacketLogger | None = None) -> None:
+        """Send a packet; the empty ones that the library puts before each, against a weakness of CBC, are left out."""
+        if pkttype != MSG_IGNORE:
+            super().send_packet(pkttype, *args, handler=handler)
+
     def eof_received(self) -> None:
         """The other side has ended."""
         if self._awaited is None:
@@ -105,6 +111,11 @@ class Handshake(SSHServerConnection):
             self._awaited.abort()
 
     # --- logging in
+
+    def is_open_to_terrapin(self) -> bool:
+        """Whether packets could be cut off unseen: chacha20-poly1305 without strict key exchange (CVE-2023-48795)."""
+        ciphers = (self.get_extra_info("recv_cipher"), self.get_extra_info("send_cipher"))
+        return CHACHA20 in ciphers and not self._strict_kex
 
     async def reload_config(self) -> None:
         """Nothing: there is no configuration file, and options that are read again are memory for each connection."""

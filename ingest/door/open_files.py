@@ -27,7 +27,7 @@ from ingest.door.account_drop import AccountDrop
 from ingest.door.paths import File
 from ingest.door.readme import size_text
 from ingest.door.upload import BUSY, Progress, Upload, UploadsInProgress
-from ingest.parts import Part, PartBusy, PartMissing, Parts, TooManyFiles
+from ingest.parts import Part, PartBusy, PartMissing, Parts, Stock, TooManyFiles
 from ingest.settings import DoorSettings
 from ingest.spool import Spool, is_in_progress_name
 
@@ -92,21 +92,28 @@ class OpenFiles:
         """A new upload, or the unfinished one of this name when the client asks to go on with a file as it is."""
         self._uploads.begin(self._account, name)
         try:
-            part = await asyncio.to_thread(self._part, name, pflags)
-            try:
-                stock = await asyncio.to_thread(self._parts.stock, self._account)
-            except BaseException:
-                os.close(part.descriptor)
-                raise
+            part, stock = await asyncio.to_thread(self._part_and_stock, name, pflags)
         except BaseException:
             self._uploads.end(self._account, name)
             raise
         upload = Upload(self._account, name, part, appends=bool(pflags & FXF_APPEND))
-        self._uploads.quota(self._account).begin(name, part.size, stock)
+        quota = self._uploads.quota(self._account)
+        quota.begin(name, part.size)
+        if stock is not None:
+            quota.count(stock)
         self._progress.open_uploads += 1
         self._progress.young = True
         self._open.add(upload)
         return upload
+
+    def _part_and_stock(self, name: str, pflags: int) -> tuple[Part, Stock | None]:
+        """The part, and what the account has on the disk when it is time to count that; blocks."""
+        part = self._part(name, pflags)
+        try:
+            return part, self._parts.stock(self._account) if self._uploads.quota(self._account).is_old else None
+        except BaseException:
+            os.close(part.descriptor)
+            raise
 
     def _part(self, name: str, pflags: int) -> Part:
         """The part that a client's flags ask for; blocks."""

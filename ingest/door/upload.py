@@ -17,6 +17,8 @@ from ingest.door.quota import Quota
 from ingest.parts import Part
 from ingest.spool import Spool
 
+_MOST_QUOTAS = 1000
+
 
 class Upload:
     """An open part that becomes ``name`` in the drop by `publish`, stays unfinished by `keep`, or goes by `discard`.
@@ -160,8 +162,8 @@ class UploadsInProgress:
     def end(self, account: str, name: str) -> None:
         """Give a name free again; nothing happens when it is."""
         self._names.discard((account, name))
-        if (quota := self._quotas.get(account)) is not None and quota.idle:
-            del self._quotas[account]
+        if len(self._quotas) > _MOST_QUOTAS:
+            self._quotas = {name: quota for name, quota in self._quotas.items() if not quota.is_idle}
         if not self._names:
             self._none.set()
 
@@ -170,7 +172,7 @@ class UploadsInProgress:
         return (account, name) in self._names
 
     def quota(self, account: str) -> Quota:
-        """The account's count, while it has uploads open."""
+        """The account's count; it is forgotten some time after its last upload."""
         return self._quotas.setdefault(account, Quota())
 
     async def wait_until_none(self) -> None:
