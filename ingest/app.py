@@ -23,6 +23,7 @@ from ingest.ledger.outbox import Outbox
 from ingest.ledger.pgp_keys import PgpKeys
 from ingest.ledger.queue import Queue
 from ingest.ledger.signers import Signers
+from ingest.ledger.ssh_keys import SshKeys
 from ingest.settings import Settings
 from ingest.spool import Spool
 from keystore.errors import MasterKeyMissing
@@ -46,6 +47,7 @@ class App:
         self.pgp_keys = PgpKeys(self.database)
         self.signers = Signers(self.database)
         self.keysets = Keysets(self.database)
+        self.ssh_keys = SshKeys(self.database)
         self.imports = Imports(self.database)
         self.history = History(self.database)
         self.queue = Queue(self.database, lease=timedelta(seconds=settings.worker.lease_s))

@@ -13,6 +13,7 @@ from ingest.app import App
 from ingest.door.server import Door
 from ingest.expiry import look_at_keys
 from ingest.ledger import audit
+from ingest.ledger.ssh_keys import Access
 from ingest.notices.deliver import deliver_due
 from ingest.notices.mailer import Mailer
 from ingest.outcomes import cause_of
@@ -88,13 +89,13 @@ class Service:
             except Exception as error:
                 _log.error("collect_failed", action="collect_failed", account=account, detail=cause_of(error))
 
-        door = Door(app.settings.door, app.spool, authorized_keys=self._authorized_keys, published=published)
+        door = Door(app.settings.door, app.spool, accesses=self._access, published=published, now=app.now)
         await door.start()
         self.port = door.port
         _log.info("door_open", action="door_open", port=door.port)
         watching = asyncio.create_task(watch(app.settings.watch, app.spool, app.accounts, collector, self._stop))
         stack.push_async_callback(_cancelled, watching)
-        stack.push_async_callback(door.drain, _DRAIN_S)
+        stack.push_async_callback(door.drain, app.settings.door.drain_s)
 
     def _on_ready(self, loop: asyncio.AbstractEventLoop) -> Callable[[str], None]:
         """What a thread calls when an import is ready."""
@@ -104,12 +105,8 @@ class Service:
 
         return on_ready
 
-    async def _authorized_keys(self, account: str) -> list[str] | None:
-        found = await asyncio.to_thread(self._app.accounts.get, account)
-        if found is None or found.state != "active":
-            return None
-        await asyncio.to_thread(self._app.spool.open_account, account)
-        return [key.public_key for key in found.ssh_keys]
+    async def _access(self, account: str) -> Access | None:
+        return await asyncio.to_thread(self._app.ssh_keys.access, account)
 
     async def _deliver(self) -> None:
         """Send what is due, at once when a worker has settled something, else every few seconds."""

@@ -20,6 +20,8 @@ from pydantic_settings import (
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from ingest.addresses import AddressesInvalid, read_addresses
+
 DEFAULT_FILES = (Path("sealdrop.toml"), Path("/etc/sealdrop/sealdrop.toml"))
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -47,14 +49,73 @@ class DoorSettings(_Section):
     host_key_file: Path = Field(
         Path("ssh_host_ed25519_key"), description="Private host key, made by `init`, mode 0600."
     )
+    next_host_key_file: Path | None = Field(
+        None,
+        description="A second host key, told to clients so that they know it before it takes the first one's place; "
+        '`ssh-keygen -t ed25519 -N "" -f FILE` makes one.',
+    )
     max_file_bytes: PositiveInt = Field(1_000_000_000, description="Largest upload; refused at the first byte over.")
+    max_account_files: PositiveInt = Field(
+        10_000, description="Files that one account may have waiting, unfinished uploads included."
+    )
+    max_account_bytes: PositiveInt = Field(
+        20_000_000_000, description="Bytes of them all together; refused at the first byte over."
+    )
+    keep_unfinished_s: Seconds = Field(
+        86_400, description="How long an interrupted upload is kept, so that its client can continue it."
+    )
     login_timeout_s: Seconds = Field(30, description="Time for a client to authenticate.")
     idle_timeout_s: Seconds = Field(900, description="Time without a request after which a session ends.")
+    stall_timeout_s: Seconds = Field(
+        120, description="Time over which an open upload must grow as fast as `min_upload_bytes_per_s`."
+    )
+    min_upload_bytes_per_s: PositiveInt = Field(
+        100, description="Slowest upload; what has arrived of a slower one is kept to be continued."
+    )
+    drain_s: Seconds = Field(20, description="Time for running uploads to finish when the service stops.")
     max_connections: PositiveInt = Field(200, description="Open connections at once, all clients together.")
     max_connections_per_source: PositiveInt = Field(20, description="Open connections at once from one address.")
+    max_connections_per_account: PositiveInt = Field(20, description="Open connections at once of one account.")
     max_unauthenticated: PositiveInt = Field(50, description="Connections at once that have not logged in yet.")
+    random_drop_from: PositiveInt = Field(
+        20,
+        description="So many that have not logged in yet, from which on chance drops new ones, the more the nearer "
+        "`max_unauthenticated` is.",
+    )
     max_auth_attempts: PositiveInt = Field(6, description="Keys that one connection may try.")
     max_handles: PositiveInt = Field(32, description="Open files and folders at once in one session.")
+    penalty_max_s: Seconds = Field(
+        600, description="Longest time for which a source that keeps failing to log in is shut out."
+    )
+    penalty_exempt: str = Field(
+        "127.0.0.0/8,::1",
+        description="Addresses, patterns and networks that are never shut out: many clients behind one address, "
+        "a balancer that does not speak the PROXY protocol.",
+    )
+    proxy_from: str = Field(
+        "",
+        description="Balancers (addresses, patterns, networks) whose connections begin with a header of PROXY "
+        "protocol 2, which says where the client is.",
+    )
+    reuse_port: bool = Field(
+        default=False, description="Let several processes listen on the port; each has fences of its own."
+    )
+    allow_chacha20: bool = Field(
+        default=False, description="Offer chacha20-poly1305 as the last cipher, for clients without AES."
+    )
+    banner: bool = Field(
+        default=False,
+        description="Send a line with the limits before the login. Programs that run in the night show it as well.",
+    )
+
+    @field_validator("penalty_exempt", "proxy_from")
+    @classmethod
+    def _is_a_list_of_addresses(cls, text: str) -> str:
+        try:
+            read_addresses(text)
+        except AddressesInvalid as invalid:
+            raise ValueError(str(invalid)) from None
+        return text
 
 
 class OpenPgpSettings(_Section):

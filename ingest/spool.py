@@ -6,7 +6,7 @@ every move is one rename.
 
     drops/<account>/           what the client sees; complete files only
     drops/<account>/results/   what the client may read and never write
-    parts/<account>/           uploads in progress, one file for each open handle
+    parts/<account>/           uploads in progress and unfinished ones, each under the name that it will have
     taken/<import ID>/         ``manifest`` and ``data`` of one import
 """
 
@@ -61,6 +61,19 @@ def fsync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def _unlink_unless_locked(path: Path) -> bool:
+    """Remove a file, except one that a process has open with a lock on it, as `ingest.parts` does; whether it did."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink()
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
 class Spool:
     """The folders under ``root``; methods are safe to repeat after a crash and block: not for the event loop."""
 
@@ -99,28 +112,37 @@ class Spool:
         return self._drops
 
     def new_part(self, account: str) -> Path:
-        """A fresh path for an upload in progress; nothing is created yet."""
-        return self._parts / account / secrets.token_hex(16)
+        """A fresh path for a file that is being made, which no client can name; nothing is created yet."""
+        return self._parts / account / f".{secrets.token_hex(16)}"
 
-    def publish(self, account: str, part: Path, name: str) -> None:
-        """Make a finished upload appear under ``name``, durably; replaces a file that no import has taken yet.
+    def parts(self, account: str) -> Path:
+        """The folder of an account's uploads in progress; `ingest.parts` says what is in it."""
+        return self._parts / account
+
+    def publish(self, account: str, part: Path, name: str, *, replace: bool = True) -> None:
+        """Make a finished upload appear under ``name``, durably; may replace a file that no import has taken yet.
 
         The bytes are synced before the name exists, and the name before this returns (FAULTS.md S15). Raises
-        ``OSError`` when a sync or the rename fails; the part then stays a part.
+        ``FileExistsError`` when there is a file of this name that may not be replaced, ``OSError`` when a sync or the
+        rename fails; the part then stays a part.
         """
         with part.open("rb") as file:
             os.fsync(file.fileno())
-        part.replace(self.drop(account) / name)
+        if replace:
+            part.replace(self.drop(account) / name)
+        else:
+            # a crash between the two leaves a part with two names, which is recognised by just that
+            os.link(part, self.drop(account) / name, follow_symlinks=False)
+            part.unlink()
         fsync_folder(self.drop(account))
 
     def sweep_parts(self, *, older_than_s: float) -> int:
-        """Remove uploads that a killed process left behind: nothing was written to them for so long. Tells how many."""
+        """Remove uploads that nobody goes on with: nothing was written to them for so long. Tells how many."""
         swept = 0
         newest = time.time() - older_than_s
         for part in self._parts.glob("*/*"):
             with contextlib.suppress(FileNotFoundError):
-                if part.stat(follow_symlinks=False).st_mtime < newest:
-                    part.unlink()
+                if part.stat(follow_symlinks=False).st_mtime < newest and _unlink_unless_locked(part):
                     swept += 1
         return swept
 

@@ -23,6 +23,7 @@ from ingest.cli import (
     manifest,
     setup,
     signers,
+    ssh_keys,
     vault,
 )
 from ingest.cli.session import text_of
@@ -61,6 +62,7 @@ for key_command in (key_life.rotate, key_life.retire, key_life.activate, key_lif
 for account_command in (account_life.disable, account_life.enable, account_life.remove):
     accounts.app.command()(account_command)
 app.add_typer(accounts.app, name="account")
+app.add_typer(ssh_keys.app, name="ssh-key")
 app.add_typer(keys.app, name="key")
 app.add_typer(signers.app, name="signer")
 app.add_typer(keysets.app, name="keyset")

@@ -10,10 +10,11 @@ import typer
 
 from ingest.cli.session import CommandFailed, actor, needed_account, opened
 from ingest.cli.show import AsJson, hint, out, print_facts, print_json, print_table
+from ingest.cli.ssh_keys import keys_in
 from ingest.states import PairState
 
 if TYPE_CHECKING:
-    from ingest.ledger.accounts import Account, SshKey
+    from ingest.ledger.accounts import Account
 
 app = typer.Typer(help="Customers: add, change, disable, remove, look at them.", no_args_is_help=True)
 
@@ -52,7 +53,7 @@ def add(
         raise CommandFailed(
             f"{name!r} is no account ID: 1 to 64 letters, digits, - and _, starting with a letter or digit."
         )
-    keys = [key for file in ssh_key or () for key in _read_ssh_keys(file)]
+    keys = [key for file in ssh_key or () for key in keys_in(file)]
     for address in contact or ():
         if not is_plain_address(address):
             raise CommandFailed(f"{address!r} is no plain mail address: give one address for each --contact.")
@@ -96,13 +97,23 @@ def change(
         bool | None,
         typer.Option("--allow-gnupg/--no-gnupg", help="Whether gpg may read what our own reader cannot."),
     ] = None,
+    sources: Annotated[
+        str | None,
+        typer.Option("--from", help='Addresses, patterns and networks from which it may log in; "" for everywhere.'),
+    ] = None,
 ) -> None:
-    """Change what a customer may send, for imports that begin after it.
+    """Change what a customer may send and from where, for logins and imports that begin after it.
 
-    Example: `sealdrop account change acme --allow-legacy-ciphers`
+    Example: `sealdrop account change acme --allow-legacy-ciphers --from 192.0.2.0/24,2001:db8::/32`
     """
-    if allow_legacy_ciphers is None and allow_gnupg is None:
+    from ingest.ssh_keys import SshKeyRejected, checked_sources
+
+    if allow_legacy_ciphers is None and allow_gnupg is None and sources is None:
         raise CommandFailed("Nothing to change was named: `sealdrop account change --help` shows what can be.")
+    try:
+        checked = checked_sources(sources) if sources else sources
+    except SshKeyRejected as rejected:
+        raise CommandFailed(f"{rejected}.") from None
     with opened(context) as parts:
         needed_account(parts, name)
         parts.accounts.change(
@@ -111,6 +122,7 @@ def change(
             actor=actor(),
             allow_legacy_ciphers=allow_legacy_ciphers,
             allow_gnupg=allow_gnupg,
+            sources=checked,
         )
     out.print(f"account {name} changed", markup=False)
 
@@ -162,27 +174,11 @@ def show(context: typer.Context, name: str, as_json: AsJson = False) -> None:
             "signers": "\n".join(signer.fingerprint for signer in signers),
             "contacts": "\n".join(account.contacts),
             "allowed domains": "\n".join(account.allowed_domains),
+            "logs in from": account.sources,
             "SSH keys": "\n".join(key.fingerprint for key in account.ssh_keys) or "none: nobody can log in",
             "key IDs": "\n".join(key_ids) or "none: no encrypted file can be read",
         }
     )
-
-
-def _read_ssh_keys(file: Path) -> list[SshKey]:
-    """The public keys of a file, one a line. Raises `CommandFailed`."""
-    from ingest.ssh_keys import SshKeyRejected, read_ssh_key
-
-    try:
-        text = file.read_text()
-    except (OSError, UnicodeDecodeError):
-        raise CommandFailed(f"{file}: this file cannot be read as text.") from None
-    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
-    if not lines:
-        raise CommandFailed(f"{file} holds no SSH public key.")
-    try:
-        return [read_ssh_key(line) for line in lines]
-    except SshKeyRejected as rejected:
-        raise CommandFailed(f"{file}: {rejected}.") from None
 
 
 def _facts(account: Account) -> dict[str, Any]:
@@ -195,5 +191,6 @@ def _facts(account: Account) -> dict[str, Any]:
         "allow_gnupg": account.allow_gnupg,
         "contacts": list(account.contacts),
         "allowed_domains": list(account.allowed_domains),
+        "sources": account.sources,
         "ssh_keys": [key.fingerprint for key in account.ssh_keys],
     }

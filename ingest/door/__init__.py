@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from ingest.door.connection import AuthorizedKeys
 from ingest.door.errors import DoorError
 from ingest.door.host_key import HostKey, describe_host_key, make_host_key
+from ingest.door.login import Accesses
+from ingest.door.open_files import Published
 from ingest.door.server import Door
-from ingest.door.view import Published
 
 __all__ = [
-    "AuthorizedKeys",
+    "Accesses",
     "Door",
     "DoorError",
     "HostKey",

@@ -2,8 +2,9 @@
 
 The library's own defaults still hold SHA-1, CBC and small groups; a list of ours changes only by a change here. What
 is left out and why: ``chacha20-poly1305`` costs four library calls a packet here, a quarter of the speed, and is the
-cipher of the Terrapin attack (FAULTS.md S9); CBC with encrypt-then-MAC is the other; MACs that are not
-encrypt-then-MAC; everything with SHA-1; compression, which lets a small packet grow to hundreds of megabytes (S5).
+cipher of the Terrapin attack (FAULTS.md S9), so it is offered last, and only where the settings say so; CBC with
+encrypt-then-MAC is the other; everything with SHA-1; compression, which lets a
+small packet grow to hundreds of megabytes (S5).
 """
 
 from __future__ import annotations
@@ -25,7 +26,13 @@ _KEY_EXCHANGES = (
 
 KEY_EXCHANGES = tuple(name for name in _KEY_EXCHANGES if name.encode() in set(get_kex_algs()))
 CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes256-ctr", "aes128-ctr")
-MACS = ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com")  # for the two CTR ciphers
+CHACHA20 = "chacha20-poly1305@openssh.com"
+MACS = (  # for the two CTR ciphers
+    "hmac-sha2-256-etm@openssh.com",
+    "hmac-sha2-512-etm@openssh.com",
+    "hmac-sha2-256",  # libssh2 before 1.11, so curl on systems of 2023, and JSch know no other
+    "hmac-sha2-512",
+)
 COMPRESSIONS = ("none",)
 SIGNATURES = (
     "ssh-ed25519",

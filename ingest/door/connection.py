@@ -1,41 +1,43 @@
 """One SSH connection: who may log in, and what a login may open.
 
-Public keys only. An account that there is not is answered as a wrong key is: same steps, same time, same text
-(FAULTS.md S7). Nothing but a session for ``sftp`` can be opened: forwarding of ports, agents, X11 and tunnels, shells
-and commands are refused by the library's defaults or by options in `ingest.door.server` (S22).
+Public keys and certificates only. An account that there is not is answered as a wrong key is: same steps, same time,
+same text (FAULTS.md S7). Nothing but a session for ``sftp`` can be opened: forwarding of ports, agents, X11 and
+tunnels, shells and commands are refused by the library's defaults or by options in `ingest.door.server` (S22).
 """
 
 from __future__ import annotations
 
 import asyncio
-import binascii
-import hmac
-from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from typing import cast
 
 import asyncssh
 import structlog
 from asyncssh import SSHKey, SSHServerChannel, SSHServerConnection
+from asyncssh.public_key import SSHOpenSSHCertificate
 
+from ingest.clock import Now
+from ingest.door.handshake import Handshake
+from ingest.door.login import Accesses, certificate_opens, key_opens
 from ingest.door.occupancy import Occupancy
+from ingest.door.open_files import Published
+from ingest.door.penalties import Misdeed
+from ingest.door.readme import banner_text
 from ingest.door.session import SftpChannel, SftpSession
-from ingest.door.upload import UploadsInProgress
-from ingest.door.view import DropView, Published
+from ingest.door.upload import Progress, UploadsInProgress
+from ingest.door.view import DropView
+from ingest.ledger.ssh_keys import Access
 from ingest.settings import DoorSettings
 from ingest.spool import Spool, is_allowed_name
 
-AuthorizedKeys = Callable[[str], Awaitable[Sequence[str] | None]]
-"""Account to its OpenSSH public key lines; ``None`` for an account that is unknown or disabled."""
-
 _MAX_SESSIONS = 4
 _CHECKS_FOR_EACH_KEY = 2  # clients ask whether a key would do, and then sign with it
-_DUMMY = ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",)
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
 class DoorConnection(asyncssh.SSHServer):
-    """What the library asks about one connection."""
+    """What the library asks about one connection; a `ingest.door.handshake.Judge`."""
 
     def __init__(
         self,
@@ -44,42 +46,56 @@ class DoorConnection(asyncssh.SSHServer):
         occupancy: Occupancy,
         uploads: UploadsInProgress,
         *,
-        authorized_keys: AuthorizedKeys,
+        accesses: Accesses,
         published: Published,
+        now: Now,
     ) -> None:
         self._settings = settings
         self._spool = spool
         self._occupancy = occupancy
         self._uploads = uploads
-        self._authorized_keys = authorized_keys
+        self._accesses = accesses
         self._published = published
+        self._now = now
         self._connection: SSHServerConnection
-        self._source = ""
+        self._address = ""
         self._claimed: str | None = None  # the name that the client says it is
         self._account: str | None = None  # the name that a key was accepted for
         self._checks = 0
         self._wrong_keys = 0
         self._sessions = 0
+        self._began = 0.0
         self._last_request = 0.0
-        self._idle_timer: asyncio.TimerHandle | None = None
+        self._progress = Progress()
+        self._timers: dict[str, asyncio.TimerHandle] = {}
 
     # --- coming and going
 
     def connection_made(self, conn: SSHServerConnection) -> None:
         """Refuse a connection too many, before anything is computed for it."""
         self._connection = conn
-        self._source = str((conn.get_extra_info("peername") or ("",))[0])
-        limit = "closing" if self._uploads.closed else self._occupancy.enter(conn, self._source)
+        self._began = asyncio.get_running_loop().time()
+        self._address = str((conn.get_extra_info("peername") or ("",))[0])
+        socket = conn.get_extra_info("socket")
+        descriptor = socket.fileno() if socket is not None else 0
+        limit = "closing" if self._uploads.closed else self._occupancy.enter(conn, self._address, descriptor)
         if limit is not None:
-            log.warning("a connection was refused", action="door_refused", source=self._source, reason=limit)
+            self._log_refused(limit)
             conn.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is over."""
+        """The connection is over; one without a login is held against its source."""
         del exc
-        self._occupancy.leave(self._connection)
-        if self._idle_timer is not None:
-            self._idle_timer.cancel()
+        for timer in self._timers.values():
+            timer.cancel()
+        if self._occupancy.leave(self._connection, self._misdeed()):
+            log.warning("a source is shut out", action="door_penalty", source=self._address)
+
+    def _misdeed(self) -> Misdeed:
+        if self._checks:
+            return Misdeed.WRONG_KEY
+        spent_s = asyncio.get_running_loop().time() - self._began
+        return Misdeed.LOGIN_TIMEOUT if spent_s >= self._settings.login_timeout_s else Misdeed.NO_LOGIN
 
     # --- logging in
 
@@ -87,50 +103,73 @@ class DoorConnection(asyncssh.SSHServer):
         """A login is always needed; changing the name half way ends the connection (FAULTS.md S8)."""
         if self._claimed is not None and self._claimed != username:
             raise asyncssh.ProtocolError("The user name may not change during a login")
+        if cast("Handshake", self._connection).is_open_to_terrapin():
+            raise asyncssh.ProtocolError("chacha20-poly1305 needs strict key exchange: update the client, or use AES")
         self._claimed = username
+        if self._settings.banner:
+            self._connection.send_auth_banner(banner_text(self._settings))
         return True
 
     def public_key_auth_supported(self) -> bool:
         """The only method."""
         return True
 
-    async def validate_public_key(self, username: str, key: SSHKey) -> bool:
-        """Whether the key is one of the account's; a connection that has tried too many is ended."""
+    def trying(self) -> None:
+        """Count a try; the tries end when none of them was a login."""
         self._checks += 1
         if self._checks > _CHECKS_FOR_EACH_KEY * self._settings.max_auth_attempts:
             raise self._too_many()
-        lines = await self._lines_of(username)
-        # every line is compared, and an account without any has one to compare as well: the time tells nothing
-        matches = [hmac.compare_digest(_public_bytes(line), key.public_data) for line in lines or _DUMMY]
-        if lines and any(matches):
-            self._account = username
-            return True
+
+    def refused(self) -> None:
+        """Count a wrong key; a connection that has tried too many is ended."""
         self._wrong_keys += 1
         if self._wrong_keys >= self._settings.max_auth_attempts:
             raise self._too_many()
-        return False
 
-    async def _lines_of(self, username: str) -> Sequence[str] | None:
+    async def validate_public_key(self, username: str, key: SSHKey) -> bool:
+        """Whether the key is one of the account's, from this address, now."""
+        access = await self._access(username)
+        return self._decide(username, key_opens(access, key, self._address, self._now()))
+
+    async def validate_certificate(self, username: str, certificate: SSHOpenSSHCertificate) -> bool:
+        """Whether one of the account's authorities has signed the certificate for it."""
+        access = await self._access(username)
+        return self._decide(username, certificate_opens(access, username, certificate, self._address, self._now()))
+
+    def _decide(self, username: str, opens: bool) -> bool:  # noqa: FBT001  # the answer itself
+        if opens:
+            self._account = username
+        return opens
+
+    async def _access(self, username: str) -> Access | None:
         if not is_allowed_name(username):  # it becomes the name of a folder
             return None
         try:
-            return await self._authorized_keys(username)
+            return await self._accesses(username)
         except Exception:
-            log.exception("a login could not be checked", action="door_login_failed", source=self._source)
+            log.exception("a login could not be checked", action="door_login_failed", source=self._address)
             raise asyncssh.ServiceNotAvailable("Logins cannot be checked now; try again in a few minutes") from None
 
     def _too_many(self) -> asyncssh.DisconnectError:
-        log.info("too many keys were tried", action="door_refused", source=self._source, reason="max_auth_attempts")
+        self._log_refused("max_auth_attempts")
         return asyncssh.DisconnectError(
             asyncssh.DISC_NO_MORE_AUTH_METHODS_AVAILABLE, "Too many authentication failures"
         )
 
     def auth_completed(self) -> None:
         """Logged in: from now on the time without a request counts."""
-        self._occupancy.log_in(self._connection)
-        log.info("an account logged in", action="door_login", account=self._account, source=self._source)
-        self._touch()
+        account = cast("str", self._account)  # a key was accepted, or the library would not be here
+        if not self._occupancy.log_in(self._connection, account):
+            self._log_refused("max_connections_per_account")
+            self._connection.disconnect(
+                asyncssh.DISC_TOO_MANY_CONNECTIONS,
+                f"{self._settings.max_connections_per_account} connections of this account are open; close one first",
+            )
+            return
+        log.info("an account logged in", action="door_login", account=account, source=self._address)
+        self.touch()
         self._watch_idle()
+        self._watch_stall(self._progress.received)
 
     # --- what a login may open
 
@@ -151,12 +190,13 @@ class DoorConnection(asyncssh.SSHServer):
                 account=account,
                 spool=self._spool,
                 uploads=self._uploads,
-                max_file_bytes=self._settings.max_file_bytes,
+                settings=self._settings,
+                progress=self._progress,
                 published=self._published,
             ),
             account=account,
             max_handles=self._settings.max_handles,
-            on_request=self._touch,
+            on_request=self.touch,
             on_end=self._session_ended,
         )
         return SftpChannel(self._connection), session
@@ -164,9 +204,10 @@ class DoorConnection(asyncssh.SSHServer):
     def _session_ended(self) -> None:
         self._sessions -= 1
 
-    # --- idle time
+    # --- idle time, and uploads that hardly move
 
-    def _touch(self) -> None:
+    def touch(self) -> None:
+        """A request came or was answered."""
         self._last_request = asyncio.get_running_loop().time()
 
     def _watch_idle(self) -> None:
@@ -174,15 +215,30 @@ class DoorConnection(asyncssh.SSHServer):
         loop = asyncio.get_running_loop()
         left_s = self._last_request + self._settings.idle_timeout_s - loop.time()
         if left_s > 0:
-            self._idle_timer = loop.call_later(left_s, self._watch_idle)
+            self._timers["idle"] = loop.call_later(left_s, self._watch_idle)
             return
-        log.info("an idle connection was ended", action="door_refused", account=self._account, reason="idle_timeout_s")
-        self._connection.disconnect(asyncssh.DISC_BY_APPLICATION, "No request for too long")
+        self._end("idle_timeout_s", "No request for too long")
 
+    def _watch_stall(self, received_before: int) -> None:
+        """End the connection when its uploads have hardly grown since the last look (FAULTS.md S18)."""
+        window_s = self._settings.stall_timeout_s
+        grown = self._progress.received - received_before
+        if self._progress.stalled(grown, self._settings.min_upload_bytes_per_s * window_s):
+            self._end("stall_timeout_s", "The upload is too slow; continue it later from where it is")
+            return
+        self._timers["stall"] = asyncio.get_running_loop().call_later(
+            window_s, self._watch_stall, self._progress.received
+        )
 
-def _public_bytes(line: str) -> bytes:
-    """The key of an OpenSSH public key line (RFC 4253 §6.6); nothing matches what a broken line gives."""
-    try:
-        return binascii.a2b_base64(line.split()[1])
-    except (IndexError, ValueError):
-        return b""
+    def _end(self, setting: str, text: str) -> None:
+        self._log_refused(setting)
+        self._connection.disconnect(asyncssh.DISC_BY_APPLICATION, text)
+
+    def _log_refused(self, reason: str) -> None:
+        log.info(
+            "a connection was refused",
+            action="door_refused",
+            account=self._account,
+            source=self._address,
+            reason=reason,
+        )

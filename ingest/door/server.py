@@ -1,24 +1,30 @@
 """The listener: opens the door with every option of the library set on purpose, and closes it in order.
 
-Diagnostics: log records with the actions ``door_open``, ``door_login``, ``door_refused``, ``door_upload_complete``,
-``door_upload_dropped``, ``door_request_failed``, ``door_closed``.
+Diagnostics: log records with the actions ``door_open``, ``door_login``, ``door_refused``, ``door_penalty``,
+``door_upload_complete``, ``door_upload_unfinished``, ``door_request_failed``, ``door_reloaded``, ``door_closed``.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import resource
 
 import asyncssh
 import structlog
 
+from ingest.addresses import read_addresses
+from ingest.clock import Now, utc_now
 from ingest.door import algorithms
-from ingest.door.connection import AuthorizedKeys, DoorConnection
+from ingest.door.connection import DoorConnection
 from ingest.door.errors import AddressUnavailable
+from ingest.door.handshake import Handshake
 from ingest.door.host_key import load_host_key
+from ingest.door.login import Accesses
 from ingest.door.occupancy import Occupancy
+from ingest.door.open_files import Published
 from ingest.door.upload import UploadsInProgress
-from ingest.door.view import Published
 from ingest.settings import DoorSettings
 from ingest.spool import Spool
 
@@ -26,6 +32,7 @@ _KEEPALIVE_S = 30
 _KEEPALIVES_UNANSWERED = 3
 _BACKLOG = 128
 _END_S = 5.0
+_SWEEP_S = 3600.0
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -38,81 +45,76 @@ class Door:
     """
 
     def __init__(
-        self, settings: DoorSettings, spool: Spool, *, authorized_keys: AuthorizedKeys, published: Published
+        self,
+        settings: DoorSettings,
+        spool: Spool,
+        *,
+        accesses: Accesses,
+        published: Published,
+        now: Now = utc_now,
     ) -> None:
         self.port = settings.port
         self._settings = settings
         self._spool = spool
-        self._authorized_keys = authorized_keys
+        self._accesses = accesses
         self._published = published
+        self._now = now
         self._occupancy = Occupancy(settings)
         self._uploads = UploadsInProgress()
-        self._acceptor: asyncssh.SSHAcceptor | None = None
+        self._options: asyncssh.SSHServerConnectionOptions
+        self._listener: asyncio.Server | None = None
+        self._sweeping: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Listen.
 
-        Raises `HostKeyMissing`, `HostKeyExposed` or `HostKeyUnusable` for the host key, `AddressUnavailable` when the
+        Raises `HostKeyMissing`, `HostKeyExposed` or `HostKeyUnusable` for a host key, `AddressUnavailable` when the
         address cannot be had.
         """
         settings = self._settings
-        host_key = await asyncio.to_thread(load_host_key, settings.host_key_file)
-        swept = await asyncio.to_thread(self._spool.sweep_parts, older_than_s=2 * settings.idle_timeout_s)
+        self._options = await asyncio.to_thread(self._make_options, settings)
         # the library tells of each connection and request; what matters of it is logged here, with names checked
         logging.getLogger("asyncssh").setLevel(logging.WARNING)
+        _take_all_descriptors()
         try:
-            self._acceptor = await asyncssh.listen(
+            self._listener = await asyncio.get_running_loop().create_server(
+                self._handshake,
                 settings.host,
                 settings.port,
                 backlog=_BACKLOG,
-                server_factory=self._connection,
-                server_host_keys=[host_key],
-                server_version="Sealdrop",
-                config=None,
-                kex_algs=algorithms.KEY_EXCHANGES,
-                encryption_algs=algorithms.CIPHERS,
-                mac_algs=algorithms.MACS,
-                compression_algs=algorithms.COMPRESSIONS,
-                signature_algs=algorithms.SIGNATURES,
-                public_key_auth=True,
-                password_auth=False,
-                kbdint_auth=False,
-                host_based_auth=False,
-                gss_host=None,
-                gss_kex=False,
-                gss_auth=False,
-                x509_trusted_certs=None,
-                login_timeout=settings.login_timeout_s,
-                keepalive_interval=_KEEPALIVE_S,
-                keepalive_count_max=_KEEPALIVES_UNANSWERED,
-                tcp_keepalive=True,
-                rdns_lookup=False,
-                allow_pty=False,
-                allow_scp=False,
-                agent_forwarding=False,
-                x11_forwarding=False,
-                line_editor=False,
-                process_factory=None,
-                session_factory=None,
-                sftp_factory=None,  # sessions come from `DoorConnection.session_requested`
+                reuse_port=settings.reuse_port or None,
             )
         except OSError as error:
             raise AddressUnavailable(
                 f"The door cannot listen on {settings.host} port {settings.port}: {error.strerror or error}. "
                 "End the program that uses it, or change `door.host` or `door.port` in the settings."
             ) from error
-        self.port = self._acceptor.get_port()
-        log.info("the door is open", action="door_open", port=self.port, parts_swept=swept)
+        self.port = self._listener.sockets[0].getsockname()[1]
+        self._sweeping = asyncio.create_task(self._sweep())
+        log.info("the door is open", action="door_open", port=self.port)
+
+    async def reload(self, settings: DoorSettings) -> None:
+        """Take other settings and host keys for the connections that come from now on; those that are open stay.
+
+        Raises as `start` for the host keys, and then nothing has changed. Address and port stay as they were.
+        """
+        self._options = await asyncio.to_thread(self._make_options, settings)
+        if (settings.host, settings.port) != (self._settings.host, self._settings.port):
+            log.warning("the address changes with the next start only", action="door_reloaded")
+        self._settings = self._occupancy.settings = settings
+        log.info("the door has new settings", action="door_reloaded")
 
     async def drain(self, timeout_s: float) -> None:
         """Close in order: no new connection and no new upload, ``timeout_s`` for those that run, then the end.
 
-        Uploads that are not complete by then are discarded. Does nothing when the door is not open.
+        Uploads that are not complete by then are kept as unfinished. Does nothing when the door is not open.
         """
-        if self._acceptor is None:
+        if self._listener is None:
             return
-        acceptor, self._acceptor = self._acceptor, None
-        acceptor.close()
+        listener, self._listener = self._listener, None
+        listener.close()
+        if self._sweeping is not None:
+            self._sweeping.cancel()
         self._uploads.closed = True
         try:
             async with asyncio.timeout(timeout_s):
@@ -127,10 +129,57 @@ class Door:
                 for connection in connections:
                     await connection.wait_closed()
                 await self._uploads.wait_until_none()
-                await acceptor.wait_closed()
+                await listener.wait_closed()
         except TimeoutError:  # storage that hangs: the process may end all the same, nothing was promised to a client
             log.warning("a connection did not end", action="door_closed")
         log.info("the door is closed", action="door_closed", connections=len(connections))
+
+    def _make_options(self, settings: DoorSettings) -> asyncssh.SSHServerConnectionOptions:
+        """Every option of the library that matters, also where its default is ours; reads the host keys."""
+        files = (settings.host_key_file, settings.next_host_key_file)
+        host_keys = [load_host_key(file) for file in files if file is not None]
+        chacha20 = (algorithms.CHACHA20,) if settings.allow_chacha20 else ()
+        return asyncssh.SSHServerConnectionOptions(
+            server_factory=self._connection,
+            server_host_keys=host_keys,
+            send_server_host_keys=len(host_keys) > 1,
+            server_version="Sealdrop",
+            config=None,
+            kex_algs=algorithms.KEY_EXCHANGES,
+            encryption_algs=algorithms.CIPHERS + chacha20,
+            mac_algs=algorithms.MACS,
+            compression_algs=algorithms.COMPRESSIONS,
+            signature_algs=algorithms.SIGNATURES,
+            public_key_auth=True,
+            password_auth=False,
+            kbdint_auth=False,
+            host_based_auth=False,
+            gss_host=None,
+            gss_kex=False,
+            gss_auth=False,
+            x509_trusted_certs=None,
+            login_timeout=settings.login_timeout_s,
+            keepalive_interval=_KEEPALIVE_S,
+            keepalive_count_max=_KEEPALIVES_UNANSWERED,
+            tcp_keepalive=True,
+            rdns_lookup=False,
+            allow_pty=False,
+            allow_scp=False,
+            agent_forwarding=False,
+            x11_forwarding=False,
+            line_editor=False,
+            process_factory=None,
+            session_factory=None,
+            sftp_factory=None,  # sessions come from `DoorConnection.session_requested`
+        )
+
+    def _handshake(self) -> Handshake:
+        return Handshake(
+            asyncio.get_running_loop(),
+            self._options,
+            balancers=read_addresses(self._settings.proxy_from),
+            on_bad_header=_log_bad_header,
+        )
 
     def _connection(self) -> DoorConnection:
         return DoorConnection(
@@ -138,6 +187,30 @@ class Door:
             self._spool,
             self._occupancy,
             self._uploads,
-            authorized_keys=self._authorized_keys,
+            accesses=self._accesses,
             published=self._published,
+            now=self._now,
         )
+
+    async def _sweep(self) -> None:
+        """Remove unfinished uploads that are too old, now and every hour."""
+        while True:
+            try:
+                swept = await asyncio.to_thread(self._spool.sweep_parts, older_than_s=self._settings.keep_unfinished_s)
+            except OSError as error:
+                log.warning("unfinished uploads were not swept", action="door_sweep_failed", error=error.strerror)
+            else:
+                if swept:
+                    log.info("unfinished uploads were removed", action="door_swept", parts=swept)
+            await asyncio.sleep(_SWEEP_S)
+
+
+def _take_all_descriptors() -> None:
+    """Have as many descriptors as the system lets this process have; the usual 1024 are a habit of old programs."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _log_bad_header(problem: str) -> None:
+    log.warning("a balancer sent no PROXY header", action="door_refused", reason=problem)

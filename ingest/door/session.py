@@ -16,6 +16,7 @@ from asyncssh import (
     FX_NO_SUCH_FILE,
     SFTPError,
     SFTPFailure,
+    SFTPInvalidHandle,
     SFTPLimits,
     SFTPPermissionDenied,
     SSHReader,
@@ -47,7 +48,8 @@ from asyncssh.packet import PacketDecodeError, SSHPacket
 from asyncssh.sftp import MAX_SFTP_PACKET_LEN, SFTPServerHandler
 from asyncssh.stream import SSHServerStreamSession
 
-from ingest.door.view import MAX_READ_BYTES, DropView
+from ingest.door.open_files import MAX_READ_BYTES
+from ingest.door.view import DropView
 
 SFTP_VERSION = 3  # what OpenSSH speaks; later versions reach further into the file system and nobody needs them
 _WINDOW_BYTES = 2 * 1024 * 1024
@@ -172,6 +174,15 @@ class _Handler(SFTPServerHandler):
             raise SFTPPermissionDenied(
                 f"A session may have {self._max_handles} files and folders open at once. Close some of them first."
             )
+
+    async def _process_write(self, packet: SSHPacket) -> int:
+        handle, offset, data = packet.get_string(), packet.get_uint64(), packet.get_string()
+        # what stands behind is passed over, as OpenSSH does: rclones of 2022 send the rest of their buffer as well
+        file = self._file_handles.get(handle)
+        if file is None:
+            raise SFTPInvalidHandle("This file is not open.")
+        written = self._view.write(file, offset, data)
+        return written if isinstance(written, int) else await written
 
     async def _process_limits(self, packet: SSHPacket) -> SFTPLimits:
         packet.check_end()

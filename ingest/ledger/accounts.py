@@ -8,20 +8,12 @@ from datetime import datetime
 from typing import Literal
 
 from sqlalchemy import Connection, RowMapping, delete, insert, select, update
-from sqlalchemy.exc import IntegrityError
 
-from ingest.errors import AlreadyThere, LimitReached, MoveRefused
+from ingest.errors import AlreadyThere, MoveRefused
 from ingest.ledger import audit
 from ingest.ledger.database import Database
-from ingest.ledger.tables import MAX_SSH_KEYS, accounts, contacts, keysets, signers, ssh_keys
-
-
-@dataclass(frozen=True, slots=True)
-class SshKey:
-    """A public key by which an account's clients log in; ``public_key`` is one OpenSSH line without comment."""
-
-    fingerprint: str
-    public_key: str
+from ingest.ledger.ssh_keys import SshKey, add_in, ssh_key_of
+from ingest.ledger.tables import accounts, contacts, keysets, signers, ssh_keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +27,7 @@ class Account:
     allow_legacy_ciphers: bool
     allow_gnupg: bool
     allowed_domains: tuple[str, ...]
+    sources: str | None  # a list that `ingest.addresses` reads; `None` for everywhere
     contacts: tuple[str, ...]
     ssh_keys: tuple[SshKey, ...]
     created_at: datetime
@@ -83,9 +76,8 @@ class Accounts:
             )
             for address in dict.fromkeys(contact_addresses):
                 connection.execute(insert(contacts).values(account=account, address=address))
-            for key in ssh_public_keys:
-                _add_ssh_key(connection, account, key, now)
             audit.record(connection, at=now, actor=actor, action="account.add", subject=account, account=account)
+            add_in(connection, account, list(ssh_public_keys), now=now, actor=actor)
 
     def change(
         self,
@@ -95,10 +87,13 @@ class Accounts:
         actor: str,
         allow_legacy_ciphers: bool | None = None,
         allow_gnupg: bool | None = None,
+        sources: str | None = None,
     ) -> None:
-        """Change what is given of an account, at once for imports that begin after it; ``None`` leaves it as it is."""
-        given = {"allow_legacy_ciphers": allow_legacy_ciphers, "allow_gnupg": allow_gnupg}
-        values = {name: value for name, value in given.items() if value is not None}
+        """Change what is given of an account, at once for logins and imports that begin after it; ``None`` leaves it
+        as it is, and empty ``sources`` let it log in from everywhere.
+        """
+        given = {"allow_legacy_ciphers": allow_legacy_ciphers, "allow_gnupg": allow_gnupg, "sources": sources}
+        values = {name: value if value != "" else None for name, value in given.items() if value is not None}
         if not values:
             return
         with self._database.write() as connection:
@@ -148,30 +143,11 @@ class Accounts:
             return [_account(connection, row) for row in rows]
 
 
-def _add_ssh_key(connection: Connection, account: str, key: SshKey, now: datetime) -> None:
-    used = set(connection.scalars(select(ssh_keys.c.slot).where(ssh_keys.c.account == account)))
-    free = next((slot for slot in range(1, MAX_SSH_KEYS + 1) if slot not in used), None)
-    if free is None:
-        raise LimitReached(f"The account {account} has {MAX_SSH_KEYS} SSH keys, which is the limit: remove one first.")
-    try:
-        connection.execute(
-            insert(ssh_keys).values(
-                account=account, slot=free, fingerprint=key.fingerprint, public_key=key.public_key, created_at=now
-            )
-        )
-    except IntegrityError:
-        raise AlreadyThere(f"The SSH key {key.fingerprint} is listed already: a key belongs to one account.") from None
-
-
 def _account(connection: Connection, row: RowMapping) -> Account:
     addresses = connection.scalars(
         select(contacts.c.address).where(contacts.c.account == row["id"]).order_by(contacts.c.address)
     )
-    keys = connection.execute(
-        select(ssh_keys.c.fingerprint, ssh_keys.c.public_key)
-        .where(ssh_keys.c.account == row["id"])
-        .order_by(ssh_keys.c.slot)
-    )
+    keys = connection.execute(select(ssh_keys).where(ssh_keys.c.account == row["id"]).order_by(ssh_keys.c.slot))
     return Account(
         id=row["id"],
         state=row["state"] if row["removed_at"] is None else "removed",
@@ -180,7 +156,8 @@ def _account(connection: Connection, row: RowMapping) -> Account:
         allow_legacy_ciphers=row["allow_legacy_ciphers"],
         allow_gnupg=row["allow_gnupg"],
         allowed_domains=tuple(row["allowed_domains"]),
+        sources=row["sources"],
         contacts=tuple(addresses),
-        ssh_keys=tuple(SshKey(key.fingerprint, key.public_key) for key in keys),
+        ssh_keys=tuple(ssh_key_of(key) for key in keys),
         created_at=row["created_at"],
     )

@@ -96,6 +96,7 @@ accounts = Table(
     Column("allow_legacy_ciphers", Boolean, nullable=False),
     Column("allow_gnupg", Boolean, nullable=False),
     Column("allowed_domains", JSON, nullable=False),
+    Column("sources", Text),
     Column("created_at", Moment, nullable=False),
     Column("removed_at", Moment),
     CheckConstraint("state IN ('active', 'disabled')", name="account_state"),
@@ -115,6 +116,9 @@ ssh_keys = Table(
     Column("slot", Integer, primary_key=True),
     Column("fingerprint", String(64), nullable=False, unique=True),  # one key, one account (FAULTS.md S8)
     Column("public_key", Text, nullable=False),
+    Column("expires_at", Moment),
+    Column("sources", Text),
+    Column("cert_authority", Boolean, nullable=False),
     Column("created_at", Moment, nullable=False),
     CheckConstraint(f"slot BETWEEN 1 AND {MAX_SSH_KEYS}", name="ssh_key_slot"),
 )

@@ -15,6 +15,7 @@ KEYS = {
     "allow_gnupg",
     "contacts",
     "allowed_domains",
+    "sources",
     "ssh_keys",
 }
 

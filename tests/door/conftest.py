@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -12,8 +13,10 @@ import asyncssh
 import pytest
 
 from ingest.door import Door, describe_host_key, make_host_key
+from ingest.ledger.ssh_keys import Access
 from ingest.settings import DoorSettings
 from ingest.spool import Spool
+from ingest.ssh_keys import read_ssh_key
 
 
 @dataclass
@@ -33,6 +36,7 @@ class Site:
     spool: Spool
     folder: Path
     published: list[tuple[str, str]]
+    accesses: dict[str, Access]
 
     def key(self, account: str) -> Path:
         return self.folder / f"{account}.key"
@@ -116,8 +120,21 @@ class Site:
     def parts(self) -> list[Path]:
         return [path for path in (self.spool.root / "parts").glob("*/*") if path.is_file()]
 
+    def unfinished(self, account: str = "acme") -> dict[str, bytes]:
+        """The uploads that nobody writes any more, and that can be continued."""
+        return {part.name: part.read_bytes() for part in self.spool.parts(account).iterdir() if not _is_locked(part)}
+
     def waiting(self, account: str = "acme") -> set[str]:
         return {path.name for path in self.spool.drop(account).iterdir() if path.is_file()}
+
+
+def _is_locked(part: Path) -> bool:
+    with part.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False
 
 
 async def until(fact: Callable[[], bool]) -> None:
@@ -158,15 +175,17 @@ def open_site(tmp_path: Path, keys: Path) -> OpenSite:
         published: Callable[[str, str], Awaitable[None]] | None = None, **settings: object
     ) -> AsyncIterator[Site]:
         host_key = tmp_path / "host_key"
-        make_host_key(host_key)
+        if not host_key.exists():  # a second door on the same spool has the same
+            make_host_key(host_key)
         spool = Spool(tmp_path / "spool")
         spool.prepare()
         for account in ("acme", "globex"):
             spool.open_account(account)
 
-        async def authorized_keys(account: str) -> Sequence[str] | None:
-            return [(keys / f"{account}.pub").read_text()] if account in ("acme", "globex") else None
+        async def accesses(account: str) -> Access | None:
+            return known.get(account)
 
+        known = {name: Access((read_ssh_key((keys / f"{name}.pub").read_text()),)) for name in ("acme", "globex")}
         recorded: list[tuple[str, str]] = []
 
         async def note(account: str, name: str) -> None:
@@ -175,13 +194,14 @@ def open_site(tmp_path: Path, keys: Path) -> OpenSite:
         door = Door(
             DoorSettings.model_validate({"host": "127.0.0.1", "port": 0, "host_key_file": host_key, **settings}),
             spool,
-            authorized_keys=authorized_keys,
+            accesses=accesses,
             published=published or note,
         )
-        site = Site(door, spool, tmp_path, recorded)
+        site = Site(door, spool, tmp_path, recorded, known)
         await door.start()
         line = describe_host_key(host_key).known_hosts_line("127.0.0.1", door.port)
-        (tmp_path / "known_hosts").write_text(line + "\n")
+        with (tmp_path / "known_hosts").open("a") as known_hosts:
+            known_hosts.write(line + "\n")
         try:
             yield site
         finally:

@@ -25,7 +25,7 @@ def test_each_hook_that_touches_files_is_ours() -> None:
 
 def test_the_seams_of_the_library_that_we_override_are_there() -> None:
     assert set(OFFERED) <= set(SFTPServerHandler._packet_handlers)
-    for name in ("_cleanup", "_process_packet", "_process_limits"):
+    for name in ("_cleanup", "_process_packet", "_process_limits", "_process_write"):
         assert callable(vars(SFTPServerHandler)[name])
     requests = {name for name in vars(asyncssh.SSHServerChannel) if name.startswith("_process_")}
     assert requests == {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from pathlib import Path
 
 import asyncssh
@@ -11,6 +10,7 @@ import pytest
 
 from ingest.door import Door, make_host_key
 from ingest.door.occupancy import source_of
+from ingest.ledger.ssh_keys import Access
 from ingest.settings import DoorSettings
 from ingest.spool import Spool
 from tests.door.conftest import OpenSite, Site, until
@@ -98,7 +98,7 @@ async def test_key_of_one_account_does_not_open_another(site: Site) -> None:
 async def test_ledger_that_cannot_be_asked_is_not_a_wrong_key(tmp_path: Path, keys: Path) -> None:
     """A client is told to come back, not that its key is bad, and reads nothing about the cause."""
 
-    async def authorized_keys(account: str) -> Sequence[str] | None:
+    async def accesses(account: str) -> Access | None:
         raise RuntimeError("ledger.db is locked")
 
     async def published(account: str, name: str) -> None:
@@ -106,7 +106,7 @@ async def test_ledger_that_cannot_be_asked_is_not_a_wrong_key(tmp_path: Path, ke
 
     make_host_key(tmp_path / "key")
     settings = DoorSettings.model_validate({"port": 0, "host_key_file": tmp_path / "key"})
-    door = Door(settings, Spool(tmp_path), authorized_keys=authorized_keys, published=published)
+    door = Door(settings, Spool(tmp_path), accesses=accesses, published=published)
     await door.start()
     with pytest.raises(asyncssh.DisconnectError, match="try again in a few minutes") as caught:
         await asyncssh.connect(

@@ -28,7 +28,7 @@ async def _nothing(account: str, name: str) -> None:
 
 def _door(tmp_path: Path, port: int = 0) -> Door:
     settings = DoorSettings.model_validate({"port": port, "host_key_file": tmp_path / "key"})
-    return Door(settings, Spool(tmp_path / "spool"), authorized_keys=_nobody, published=_nothing)
+    return Door(settings, Spool(tmp_path / "spool"), accesses=_nobody, published=_nothing)
 
 
 def test_new_host_key_is_private_and_is_never_overwritten(tmp_path: Path) -> None:
@@ -139,4 +139,5 @@ async def test_drain_cuts_off_an_upload_that_takes_too_long(open_site: OpenSite)
         file = await sftp.open("a", "wb")
         await file.write(b"half of it")
         await asyncio.wait_for(site.door.drain(0.1), 2)
-        assert (site.published, site.parts(), site.waiting()) == ([], [], set())
+        assert (site.published, site.waiting()) == ([], set())
+        assert site.unfinished() == {"a": b"half of it"}

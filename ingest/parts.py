@@ -1,0 +1,197 @@
+"""Uploads in progress, and unfinished ones that can be continued: one part for each name of an account.
+
+A part is a file of its own with a lock on it while a session writes it; the lock ends with the session or its process,
+so that several doors on one spool, and one that was killed, leave nothing to clean up. What decides about a part is
+done under the account's lock (`Spool.locked`), and the part itself is the reservation of its place: the number of files
+that an account has can be exceeded by no race (FAULTS.md S17).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ingest.spool import Spool, is_allowed_name, is_in_progress_name
+
+_OPEN = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_CREATE = _OPEN | os.O_CREAT | os.O_EXCL
+
+
+class PartBusy(Exception):
+    """Another session, perhaps of another process, is writing this part."""
+
+
+class PartMissing(Exception):
+    """There is no unfinished upload of this name that could be continued."""
+
+
+class TooManyFiles(Exception):
+    """The account has as many files and unfinished uploads as it may."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """An open part, locked by its descriptor; whoever has it closes that."""
+
+    path: Path
+    descriptor: int
+    size: int
+    replaces: bool  # there is something of this name in the drop already
+
+
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """What an account has in the spool that no import has taken: complete files and parts, by name."""
+
+    complete: dict[str, os.stat_result]
+    parts: dict[str, os.stat_result]
+
+    def bytes_without(self, names: set[str]) -> int:
+        """The sum of all sizes but those under ``names``."""
+        return sum(
+            facts.st_size for some in (self.complete, self.parts) for name, facts in some.items() if name not in names
+        )
+
+
+class Parts:
+    """The parts of all accounts in one spool. Blocking."""
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+
+    def begin(self, account: str, name: str, *, max_files: int) -> Part:
+        """A new, empty part in place of an unfinished one.
+
+        Raises `PartBusy`, and `TooManyFiles` when it would be one file more than ``max_files``.
+        """
+        path = self._path(account, name)
+        with self._spool.locked(account):
+            self._let_go_of(path)
+            if self._is_full(account, name, max_files):
+                raise TooManyFiles
+            descriptor = os.open(path, _CREATE, 0o600)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return Part(path, descriptor, 0, replaces=self._is_there(account, name))
+
+    def resume(self, account: str, name: str) -> Part:
+        """The unfinished upload of this name, to be continued.
+
+        A file that its client closed under a name for uploads in progress is one too (WinSCP does so when it is
+        interrupted). Raises `PartBusy`, `PartMissing`.
+        """
+        path = self._path(account, name)
+        with self._spool.locked(account):
+            complete = self._spool.drop(account) / name
+            if is_in_progress_name(name) and not path.exists() and _is_plain(complete):
+                complete.rename(path)
+            descriptor = _locked(path)
+            facts = os.fstat(descriptor)
+            return Part(path, descriptor, facts.st_size, replaces=self._is_there(account, name))
+
+    def remove(self, account: str, name: str) -> bool:
+        """Remove an unfinished upload; whether there was one. Raises `PartBusy`."""
+        path = self._path(account, name)
+        with self._spool.locked(account):
+            return self._let_go_of(path)
+
+    def stock(self, account: str) -> Stock:
+        """All that the account has waiting, in the drop and in parts; follows no link."""
+        drop, parts = self._spool.drop(account), self._spool.parts(account)
+        return Stock(_plain_files(drop), _plain_files(parts))
+
+    def find(self, account: str, name: str) -> os.stat_result | None:
+        """The facts about a part, in progress or unfinished; ``None`` when there is none."""
+        with suppress(FileNotFoundError):
+            facts = self._path(account, name).stat(follow_symlinks=False)
+            if _may_go_on(facts):
+                return facts
+        return None
+
+    def open_to_read(self, account: str, name: str) -> int | None:
+        """A descriptor to read a part by, which the caller closes; ``None`` when there is none."""
+        if self.find(account, name) is None:
+            return None
+        with suppress(FileNotFoundError):
+            return os.open(self._path(account, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        return None
+
+    def _path(self, account: str, name: str) -> Path:
+        return self._spool.parts(account) / name
+
+    def _is_full(self, account: str, name: str, max_files: int) -> bool:
+        """Whether a file of this name would be one too many; names only, since this is done for each upload."""
+        folders = (self._spool.drop(account), self._spool.parts(account))
+        names = {name}.union(*map(os.listdir, folders))
+        if len(names) <= max_files:
+            return False
+        stock = self.stock(account)  # the folder of results is among the names, and drafts of results
+        return len(stock.complete.keys() | stock.parts.keys() | {name}) > max_files
+
+    def _is_there(self, account: str, name: str) -> bool:
+        """Whether the name is in the drop, be it as a link that somebody planted: that goes, not what it leads to."""
+        try:
+            (self._spool.drop(account) / name).lstat()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _let_go_of(self, path: Path) -> bool:
+        try:
+            descriptor = _locked(path)
+        except PartMissing:
+            return False
+        try:
+            path.unlink()
+        finally:
+            os.close(descriptor)
+        return True
+
+
+def _locked(path: Path) -> int:
+    """A descriptor of a part that nobody else writes. Raises `PartBusy`, `PartMissing`."""
+    try:
+        descriptor = os.open(path, _OPEN)
+    except OSError:  # not there, or planted: a link, a folder
+        raise PartMissing from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not _may_go_on(os.fstat(descriptor)):
+            path.unlink(missing_ok=True)  # gone already when it was just swept
+            raise PartMissing
+    except BlockingIOError:
+        os.close(descriptor)
+        raise PartBusy from None
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _may_go_on(facts: os.stat_result) -> bool:
+    """Whether a file in the folder of parts is a part: a plain file with one name.
+
+    One with a second name has been published by a process that died before it could take the first away; writing to it
+    would change a complete file (FAULTS.md S24).
+    """
+    return stat.S_ISREG(facts.st_mode) and facts.st_nlink == 1
+
+
+def _is_plain(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.stat(follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def _plain_files(folder: Path) -> dict[str, os.stat_result]:
+    found: dict[str, os.stat_result] = {}
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            if is_allowed_name(entry.name) and entry.is_file(follow_symlinks=False):
+                with suppress(FileNotFoundError):
+                    found[entry.name] = entry.stat(follow_symlinks=False)
+    return found
