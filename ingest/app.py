@@ -90,16 +90,29 @@ class App:
     @cached_property
     def carrier(self) -> Carrier:
         """What carries out imports in this process."""
-        from ingest.carry import Carrier
+        return self.carrier_of(self.queue)
 
-        return Carrier(
+    def carrier_of(self, queue: Queue) -> Carrier:
+        """A carrier that takes its leases from this queue."""
+        from ingest.carry import Carrier
+        from ingest.pipeline import Pipeline
+
+        pipeline = Pipeline(
             self.settings,
-            queue=self.queue,
-            accounts=self.accounts,
             pgp_keys=self.pgp_keys,
             signers=self.signers,
             history=self.history,
             keyring=self.keyring,
+            spool=self.spool,
+            lake=self.lake,
+            now=self.now,
+        )
+        return Carrier(
+            self.settings,
+            queue=queue,
+            accounts=self.accounts,
+            history=self.history,
+            pipeline=pipeline,
             spool=self.spool,
             lake=self.lake,
             now=self.now,

@@ -90,19 +90,7 @@ class Workshop:
 
     def carrier_with(self, queue: Queue) -> Carrier:
         """A carrier like the app's, on another queue."""
-        app = self.app
-        return Carrier(
-            self.settings,
-            queue=queue,
-            accounts=app.accounts,
-            pgp_keys=app.pgp_keys,
-            signers=app.signers,
-            history=app.history,
-            keyring=app.keyring,
-            spool=app.spool,
-            lake=app.lake,
-            now=app.now,
-        )
+        return self.app.carrier_of(queue)
 
     def stages(self, import_id: str) -> list[str]:
         """The stages of the import's notices, in order."""
