@@ -108,12 +108,17 @@ def _vault(app: App) -> Iterator[Finding]:
 
 
 def _host_key(app: App) -> Iterator[Finding]:
-    try:
-        host_key = describe_host_key(app.settings.door.host_key_file)
-    except DoorError as error:
-        yield Finding("host key", Verdict.FAIL, error.public)
-    else:
-        yield Finding("host key", Verdict.OK, host_key.fingerprint)
+    door = app.settings.door
+    for check, file in (("host key", door.host_key_file), ("next host key", door.next_host_key_file)):
+        if file is None:
+            continue
+        try:
+            host_key = describe_host_key(file)
+        except DoorError as error:
+            yield Finding(check, Verdict.FAIL, error.public)
+        else:
+            yield Finding(check, Verdict.OK, host_key.fingerprint)
+            yield Finding("known_hosts", Verdict.OK, host_key.known_hosts_line(door.name, door.port))
 
 
 def _accounts(app: App) -> Iterator[Finding]:
