@@ -129,7 +129,7 @@ def _accounts(app: App) -> Iterator[Finding]:
     for account in accounts:
         lacks = []
         keys = app.pgp_keys.of_account(account.id)
-        if not account.ssh_keys:
+        if not any(key.expires_at is None or key.expires_at > now for key in account.ssh_keys):
             lacks.append("no SSH key")
         if not account.contacts and not account.allowed_domains:
             lacks.append("no address for notices")
@@ -138,6 +138,11 @@ def _accounts(app: App) -> Iterator[Finding]:
         lacks += [
             f"key pair {key.key_id} expires on {key.expires_at:%Y-%m-%d}"
             for key in keys
+            if key.expires_at is not None and key.expires_at < now + _EXPIRY_WARNING
+        ]
+        lacks += [
+            f"SSH key {key.fingerprint} expires on {key.expires_at:%Y-%m-%d}"
+            for key in account.ssh_keys
             if key.expires_at is not None and key.expires_at < now + _EXPIRY_WARNING
         ]
         yield Finding(f"account {account.id}", Verdict.WARN if lacks else Verdict.OK, ", ".join(lacks) or "complete")
