@@ -110,12 +110,17 @@ def _vault(app: App) -> Iterator[Finding]:
 
 
 def _host_key(app: App) -> Iterator[Finding]:
-    try:
-        host_key = describe_host_key(app.settings.door.host_key_file)
-    except DoorError as error:
-        yield Finding("host key", Verdict.FAIL, error.public)
-    else:
-        yield Finding("host key", Verdict.OK, host_key.fingerprint)
+    door = app.settings.door
+    for check, file in (("host key", door.host_key_file), ("next host key", door.next_host_key_file)):
+        if file is None:
+            continue
+        try:
+            host_key = describe_host_key(file)
+        except DoorError as error:
+            yield Finding(check, Verdict.FAIL, error.public)
+        else:
+            yield Finding(check, Verdict.OK, host_key.fingerprint)
+            yield Finding("known_hosts", Verdict.OK, host_key.known_hosts_line(door.name, door.port))
 
 
 def _accounts(app: App) -> Iterator[Finding]:
@@ -130,7 +135,7 @@ def _accounts(app: App) -> Iterator[Finding]:
         lacks = []
         stored = app.pgp_keys.of_account(account.id)
         keys = [key for key in stored if key.opens_files(now)]
-        if not account.ssh_keys:
+        if not any(key.expires_at is None or key.expires_at > now for key in account.ssh_keys):
             lacks.append("no SSH key")
         if not account.contacts and not account.allowed_domains:
             lacks.append("no address for notices")
@@ -144,6 +149,11 @@ def _accounts(app: App) -> Iterator[Finding]:
             if ends_at is not None and ends_at < now + _EXPIRY_WARNING:
                 ends = "retires" if ends_at == key.retires_at else "expires"
                 lacks.append(f"key pair {key.key_id} {ends} on {ends_at:%Y-%m-%d}")
+        lacks += [
+            f"SSH key {key.fingerprint} expires on {key.expires_at:%Y-%m-%d}"
+            for key in account.ssh_keys
+            if key.expires_at is not None and key.expires_at < now + _EXPIRY_WARNING
+        ]
         yield Finding(f"account {account.id}", Verdict.WARN if lacks else Verdict.OK, ", ".join(lacks) or "complete")
 
 

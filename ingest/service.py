@@ -17,6 +17,7 @@ from ingest.ledger.ssh_keys import Access
 from ingest.notices.deliver import deliver_due
 from ingest.notices.mailer import Mailer
 from ingest.outcomes import cause_of
+from ingest.settings import Settings
 from ingest.steps.collect import Collector
 from ingest.watch import watch
 from ingest.workers import Workers
@@ -47,6 +48,7 @@ class Service:
         self._stop = asyncio.Event()
         self._mail_due = asyncio.Event()
         self._workers = Workers(app.settings, app.held_keys, on_settled=self._mail_due.set)
+        self._door: Door | None = None
         self.port: int | None = None
 
     @contextlib.asynccontextmanager
@@ -72,6 +74,14 @@ class Service:
             finally:
                 self._stop.set()
 
+    async def reload(self, settings: Settings) -> None:
+        """Give the door other settings and host keys, for the connections that come from now on.
+
+        Raises as `Door.reload`; the other parts keep what they were started with.
+        """
+        if self._door is not None:
+            await self._door.reload(settings.door)
+
     async def _open_door(self, stack: contextlib.AsyncExitStack) -> None:
         app = self._app
         collector = Collector(
@@ -91,7 +101,7 @@ class Service:
 
         door = Door(app.settings.door, app.spool, accesses=self._access, published=published, now=app.now)
         await door.start()
-        self.port = door.port
+        self._door, self.port = door, door.port
         _log.info("door_open", action="door_open", port=door.port)
         watching = asyncio.create_task(watch(app.settings.watch, app.spool, app.accounts, collector, self._stop))
         stack.push_async_callback(_cancelled, watching)

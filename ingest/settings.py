@@ -7,6 +7,7 @@ settings file. Units stand in the names.
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -101,12 +102,18 @@ class DoorSettings(_Section):
         default=False, description="Let several processes listen on the port; each has fences of its own."
     )
     allow_chacha20: bool = Field(
-        default=False, description="Offer chacha20-poly1305 as the last cipher, for clients without AES."
+        default=False,
+        description="Offer chacha20-poly1305 to clients that have no AES that we have.",
     )
     banner: bool = Field(
         default=False,
         description="Send a line with the limits before the login. Programs that run in the night show it as well.",
     )
+
+    @property
+    def name(self) -> str:
+        """The name by which clients know the door; an address that means all is none."""
+        return socket.getfqdn() if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104  # compared, not bound
 
     @field_validator("penalty_exempt", "proxy_from")
     @classmethod

@@ -17,6 +17,7 @@ from ingest.checks import Finding, Verdict, run_checks
 from ingest.installation import Choices, initialise
 from ingest.keyring import private_key_record
 from ingest.ledger.pgp_keys import PgpKey, SealedPair
+from ingest.ledger.ssh_keys import SshKey
 from ingest.settings import Settings
 from ingest.states import PairState
 from tests.support.served import Post
@@ -155,3 +156,15 @@ def test_gpg_that_the_settings_ask_for_must_be_installed(
     monkeypatch.setenv("PATH", str(tmp_path))
     assert verdict(new_app(openpgp={"engine": "gnupg"}), "gpg") is Verdict.FAIL
     assert verdict(new_app(), "gpg") is Verdict.OK
+
+
+def test_ssh_key_that_expires_is_told_and_an_expired_one_is_none(new_app: NewApp) -> None:
+    app = new_app()
+    soon, past = (app.now() + timedelta(days=days) for days in (10, -10))
+    key = SshKey("SHA256:one", "ssh-ed25519 AAAA")
+    app.accounts.add("soon", now=app.now(), actor="test", ssh_public_keys=[replace(key, expires_at=soon)])
+    other = replace(key, fingerprint="SHA256:two", expires_at=past)
+    app.accounts.add("past", now=app.now(), actor="test", ssh_public_keys=[other])
+    assert f"SSH key SHA256:one expires on {soon:%Y-%m-%d}" in found(app, "account soon").text
+    assert "no SSH key" not in found(app, "account soon").text
+    assert "no SSH key" in found(app, "account past").text

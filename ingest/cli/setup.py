@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import socket
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from ingest.cli.session import opened
-from ingest.cli.show import AsJson, hint, out, print_json, print_table
+from ingest.cli.session import opened, text_of
+from ingest.cli.show import AsJson, complain, hint, out, print_json, print_table
 from ingest.logs import set_up_logs
 
 if TYPE_CHECKING:
@@ -53,16 +52,11 @@ def init(
     out.print(f"master key   {settings.vault.master_key_file}", markup=False)
     out.print(f"host key     {settings.door.host_key_file}  {host_key.fingerprint}", markup=False)
     out.print(f"data         {settings.data_dir}", markup=False)
-    out.print(f"known_hosts  {host_key.known_hosts_line(_name_of(host), port)}", markup=False)
+    out.print(f"known_hosts  {host_key.known_hosts_line(settings.door.name, port)}", markup=False)
     hint("Keep a copy of the master key in a safe place: without it no stored key pair can be opened again.")
     where = "" if folder == Path() else f"--config {file} "
     hint(f"Next: sealdrop {where}account add acme --ssh-key KEY.pub --contact you@example.com")
     hint(f"Then: sealdrop {where}key generate acme, and sealdrop {where}serve")
-
-
-def _name_of(host: str) -> str:
-    """The name by which clients know us; an address that means all is none."""
-    return socket.getfqdn() if host in ("0.0.0.0", "::") else host  # noqa: S104  # compared, not bound
 
 
 def serve(
@@ -72,6 +66,8 @@ def serve(
     ] = None,
 ) -> None:
     """Run the service until SIGTERM or Ctrl-C; then finish what runs, for a few seconds, and stop.
+
+    SIGHUP reads the settings of the door anew; who is connected stays.
 
     Example: `sealdrop serve`
     """
@@ -83,19 +79,40 @@ def serve(
         raise typer.BadParameter(f"--only takes {', '.join(Part)}") from None
     with opened(context) as app:
         set_up_logs(app.settings.log_level)
-        asyncio.run(_until_signal(Service(app, parts)))
+        asyncio.run(_until_signal(Service(app, parts), context.obj))
 
 
-async def _until_signal(service: Service) -> None:
-    stop = asyncio.Event()
+async def _until_signal(service: Service, settings_file: Path | None) -> None:
+    stop, reload = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, reload.set)
     async with service.running():
         if service.port is not None:
             hint(f"The door is open on port {service.port}.")
+        reloading = asyncio.create_task(_reload_when(reload, service, settings_file))
         await stop.wait()
+        reloading.cancel()
         hint("Stopping ...")
+
+
+async def _reload_when(reload: asyncio.Event, service: Service, settings_file: Path | None) -> None:
+    """Read the settings each time that ``reload`` is set; what cannot be used changes nothing, and is said."""
+    from ingest.settings import find_settings_file, load_settings
+
+    while True:
+        await reload.wait()
+        reload.clear()
+        try:
+            await service.reload(await asyncio.to_thread(load_settings, find_settings_file(settings_file)))
+        except Exception as error:
+            text = text_of(error)
+            if text is None:
+                raise
+            complain(f"The settings stay as they were: {text}")
+        else:
+            hint("The door has read its settings.")
 
 
 def check(context: typer.Context, as_json: AsJson = False) -> None:

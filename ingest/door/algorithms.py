@@ -2,12 +2,14 @@
 
 The library's own defaults still hold SHA-1, CBC and small groups; a list of ours changes only by a change here. What
 is left out and why: ``chacha20-poly1305`` costs four library calls a packet here, a quarter of the speed, and is the
-cipher of the Terrapin attack (FAULTS.md S9), so it is offered last, and only where the settings say so; CBC with
-encrypt-then-MAC is the other; everything with SHA-1; compression, which lets a
-small packet grow to hundreds of megabytes (S5).
+cipher of the Terrapin attack (FAULTS.md S9), so it is offered only where the settings say so; CBC with
+encrypt-then-MAC is the other; everything with SHA-1; compression, which lets a small packet grow to hundreds of
+megabytes (S5).
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from asyncssh.kex import get_kex_algs
 
@@ -25,7 +27,9 @@ _KEY_EXCHANGES = (
 )
 
 KEY_EXCHANGES = tuple(name for name in _KEY_EXCHANGES if name.encode() in set(get_kex_algs()))
-CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes256-ctr", "aes128-ctr")
+_GCM = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
+_CTR = ("aes256-ctr", "aes128-ctr")
+CIPHERS = _GCM + _CTR
 CHACHA20 = "chacha20-poly1305@openssh.com"
 MACS = (  # for the two CTR ciphers
     "hmac-sha2-256-etm@openssh.com",
@@ -44,3 +48,12 @@ SIGNATURES = (
     "rsa-sha2-512",
     "rsa-sha2-256",
 )
+
+
+def preferred_ciphers(ours: Sequence[bytes], clients: Sequence[bytes]) -> list[bytes]:
+    """Of our ciphers those of the best kind that the client has as well; all of ours when it has none of them."""
+    for kind in (_GCM, _CTR, (CHACHA20,)):
+        names = [name for name in ours if name.decode() in kind]
+        if set(names) & set(clients):
+            return names
+    return list(ours)

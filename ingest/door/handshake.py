@@ -11,21 +11,22 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, cast
 
 import asyncssh
 from asyncssh import SSHKey, SSHServerConnection
-from asyncssh.constants import MSG_IGNORE
+from asyncssh.constants import MSG_IGNORE, MSG_KEXINIT
 from asyncssh.packet import PacketDecodeError, SSHPacket, SSHPacketLogger
 from asyncssh.public_key import CERT_TYPE_USER, SSHOpenSSHCertificate
 
 from ingest.addresses import Addresses
-from ingest.door.algorithms import CHACHA20, SIGNATURES
+from ingest.door.algorithms import CHACHA20, SIGNATURES, preferred_ciphers
 from ingest.door.proxy_protocol import ProxyHeaderInvalid, read_proxy_header
 
 _SIGNATURES = frozenset(name.encode() for name in SIGNATURES)
 _REFUSAL_S = 0.02  # a refusal takes this or, when it was busy, two, four, ... times this, and a bit for each name
+_CLIENT_FIRST_S = 1.0
 _SECRET = secrets.token_bytes(16)
 
 
@@ -58,6 +59,7 @@ class Handshake(SSHServerConnection):
         self._on_bad_header = on_bad_header
         self._awaited: asyncio.Transport | None = None  # until the PROXY header is there
         self._header = b""
+        self._has_offered = False
 
     # --- PROXY protocol
 
@@ -110,6 +112,27 @@ class Handshake(SSHServerConnection):
         if self._awaited is not None:
             self._awaited.abort()
 
+    # --- key exchange
+
+    def _send_kexinit(self) -> None:
+        # the client's preference decides (RFC 4253 §7.1), and OpenSSH's has CTR before GCM: hear it, then offer what we
+        # like best of it; a client that waits for us to begin gets the whole list
+        if self._has_offered:
+            super()._send_kexinit()
+        else:
+            self._loop.call_later(_CLIENT_FIRST_S, self._offer)
+
+    def _offer(self) -> None:
+        if not self._has_offered and self._transport is not None:
+            self._has_offered = True
+            super()._send_kexinit()
+
+    async def _process_kexinit(self, pkttype: int, pktid: int, packet: SSHPacket) -> None:
+        if not self._has_offered:
+            self._enc_algs = preferred_ciphers(self._enc_algs, _ciphers_of(packet))
+            self._offer()
+        await super()._process_kexinit(pkttype, pktid, packet)
+
     # --- logging in
 
     def is_open_to_terrapin(self) -> bool:
@@ -149,6 +172,10 @@ class Handshake(SSHServerConnection):
         return cert.key
 
 
+# the library finds its handlers in a table and not by their names
+Handshake._packet_handlers = {**SSHServerConnection._packet_handlers, MSG_KEXINIT: Handshake._process_kexinit}
+
+
 class _Forwarded:
     """A balancer's transport that gives the client's address for its own."""
 
@@ -161,6 +188,15 @@ class _Forwarded:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
+
+
+def _ciphers_of(kexinit: SSHPacket) -> Sequence[bytes]:
+    """The ciphers that a client offers for what it sends (RFC 4253 §7.1); the packet stays as it is."""
+    packet = SSHPacket(kexinit.get_full_payload())
+    packet.get_bytes(17)  # the packet's type, and the cookie
+    packet.get_namelist()  # key exchanges
+    packet.get_namelist()  # host keys
+    return packet.get_namelist()
 
 
 def _algorithm(signature: bytes) -> bytes:

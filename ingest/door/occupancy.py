@@ -74,13 +74,14 @@ class Occupancy:
         return None
 
     def log_in(self, connection: SSHServerConnection, account: str) -> bool:
-        """The connection is one of ``account`` from now on; false when the account has as many as it may."""
+        """The connection is one of ``account`` from now on; whether it may stay, as one of those that it may have.
+
+        One too many has logged in all the same: it is not held against its source.
+        """
         inside = sum(guest.account == account for guest in self._guests.values())
-        if inside >= self.settings.max_connections_per_account:
-            return False
         if guest := self._guests.get(connection):
             guest.account = account
-        return True
+        return inside < self.settings.max_connections_per_account
 
     def leave(self, connection: SSHServerConnection, misdeed: Misdeed) -> bool:
         """The connection is over; one that never logged in is held against its source for ``misdeed``.

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import resource
+from concurrent.futures import ThreadPoolExecutor
 
 import asyncssh
 import structlog
@@ -33,6 +34,7 @@ _KEEPALIVES_UNANSWERED = 3
 _BACKLOG = 128
 _END_S = 5.0
 _SWEEP_S = 3600.0
+_THREADS = 128
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -76,8 +78,12 @@ class Door:
         # the library tells of each connection and request; what matters of it is logged here, with names checked
         logging.getLogger("asyncssh").setLevel(logging.WARNING)
         _take_all_descriptors()
+        # so many that those whose storage hangs leave some to the others (FAULTS.md S20): an account's sessions, one
+        # request at a time each, can hold fewer
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="door"))
         try:
-            self._listener = await asyncio.get_running_loop().create_server(
+            self._listener = await loop.create_server(
                 self._handshake,
                 settings.host,
                 settings.port,

@@ -108,6 +108,18 @@ def test_refused_connection_is_not_held_against_its_source() -> None:
         assert not occupancy.leave(refused, Misdeed.WRONG_KEY)
 
 
+def test_login_too_many_is_not_held_against_its_source() -> None:
+    occupancy = Occupancy(DoorSettings(max_connections_per_account=1, penalty_exempt=""))
+    inside = _Someone()
+    occupancy.enter(inside, "192.0.2.7")
+    assert occupancy.log_in(inside, "acme")
+    for _ in range(50):
+        late = _Someone()
+        assert occupancy.enter(late, "192.0.2.7") is None
+        assert not occupancy.log_in(late, "acme")
+        assert not occupancy.leave(late, Misdeed.WRONG_KEY)
+
+
 async def test_connections_of_an_account_are_bounded(open_site: OpenSite) -> None:
     """FAULTS S18: the one too many is told the limit, and another account is not concerned."""
     async with open_site(max_connections_per_account=2) as site, site.connect() as one, site.connect():
