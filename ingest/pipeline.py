@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import deque
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 
 import structlog
@@ -35,7 +35,7 @@ from manifests.model import Manifest
 from manifests.plan import build_plan
 from stores.lake import Lake
 
-_FRAMES_AHEAD = 2  # each holds a chunk of the file: more of them is only more memory
+_FRAMES_AHEAD = 1  # each holds a chunk of the file: more of them is only more memory
 
 _log = structlog.get_logger()
 
@@ -112,18 +112,19 @@ class Pipeline:
             )
             attempt.report = replace(attempt.report, columns=columns_read(plan))
             names = self._history.names_of_events(report.account, most=settings.limits.max_event_names)
-            frames = watch.timed("parse", iter(records))
-            rows = mapped(
-                frames,
-                plan,
-                received_at=report.received_at,
-                tally=tally,
-                manifest=manifest,
-                watch=watch,
-                names=names,
-            )
-            with closing(ahead(rows, most=_FRAMES_AHEAD, name="map")) as ahead_rows:
-                accepted = watch.waiting(ahead_rows)
+            with ExitStack() as threads:
+                frames = ahead(watch.timed("parse", iter(records)), most=_FRAMES_AHEAD, name="parse")
+                rows = mapped(
+                    watch.waiting(threads.enter_context(closing(frames))),
+                    plan,
+                    received_at=report.received_at,
+                    tally=tally,
+                    manifest=manifest,
+                    watch=watch,
+                    names=names,
+                )
+                mapped_ahead = ahead(rows, most=_FRAMES_AHEAD, name="map")
+                accepted = watch.waiting(threads.enter_context(closing(mapped_ahead)))
                 if manifest.dry_run:
                     attempt.report = replace(attempt.report, preview=preview(plan, tally, accepted, watch))
                 else:

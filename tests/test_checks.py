@@ -137,14 +137,16 @@ def test_pair_that_expires_soon_is_told(new_app: NewApp, days: int, *, told: boo
         signatures="verify",
         public_key=b"public",
     )
-    sealed = app.open_vault().seal(b"private", private_key_record("acme", key.key_id, 1))
+    vault = app.open_vault()
+    sealed = vault.seal(b"private", private_key_record("acme", key.key_id, 1))
     app.pgp_keys.add(key, SealedPair(sealed, None), actor="test")
     assert (f"{key.key_id} expire" in found(app, "account acme").text) == told
     day = app.now() + timedelta(days=3)
     app.pgp_keys.move([key], PairState.RETIRING, actor="test", now=app.now(), retires_at=day)
     assert f"{key.key_id} {'expires' if days < 0 else 'retires'}" in found(app, "account acme").text
     new = replace(key, version=2, fingerprint="B" * 40, expires_at=None)
-    app.pgp_keys.rotate(new, SealedPair(b"sealed", None), previous_until=day, actor="test")
+    sealed = vault.seal(b"private", private_key_record("acme", key.key_id, 2))
+    app.pgp_keys.rotate(new, SealedPair(sealed, None), previous_until=day, actor="test")
     assert key.key_id not in found(app, "account acme").text, "a previous pair is meant to end"
     app.pgp_keys.move(app.pgp_keys.of_account("acme"), PairState.RETIRED, actor="test", now=app.now())
     assert found(app, "account acme").text.endswith("no key pair that opens files")

@@ -1,4 +1,4 @@
-"""The header that a TCP balancer puts before a connection: PROXY protocol, version 2 (proxy-protocol.txt §2.2).
+"""The header that a TCP balancer puts before a connection: PROXY protocol, version 2 (HAProxy's proxy-protocol.txt).
 
 Pure. Version 1, the one in text, is refused: one form is enough, and its length is not known before its end.
 """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from time import perf_counter
 from typing import TypeVar
@@ -44,7 +44,7 @@ class Stopwatch:
             if outer is not None:
                 outer[0] += whole
 
-    def timed(self, name: str, items: Iterator[T]) -> Iterator[T]:
+    def timed(self, name: str, items: Iterator[T]) -> Generator[T, None, None]:
         """Hand ``items`` on, and time the making of each for step ``name``."""
         while True:
             with self.step(name):
