@@ -50,6 +50,7 @@ async def test_connections_that_never_log_in_are_held_against_their_source(open_
         for reader, writer in silent:
             await asyncio.wait_for(reader.read(), 5)
             writer.close()
+        await until(lambda: not site.door._occupancy.connections)
         line, writer = await _greeting(site.door.port)
         writer.close()
         assert line == b""
