@@ -1,4 +1,4 @@
-"""Planted values are looked for wherever they must not be: after imports that succeed, reject rows, fail, are killed."""
+"""Planted values are looked for wherever they must not be: after imports that succeed, reject, fail, or are killed."""
 
 from __future__ import annotations
 
