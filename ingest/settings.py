@@ -169,7 +169,7 @@ class WorkerSettings(_Section):
     retry_floor_s: Seconds = Field(10, description="Wait before the second try; doubles with each further one.")
     retry_ceiling_s: Seconds = Field(600, description="Longest wait between two tries.")
     give_up_after_s: Seconds = Field(86400, description="Time of trying again after which an import is held.")
-    chunk_bytes: PositiveInt = Field(8_000_000, description="Plain text that is parsed at once.")
+    chunk_bytes: PositiveInt = Field(6_000_000, description="Plain text that is parsed at once.")
 
 
 class WatchSettings(_Section):
