@@ -24,6 +24,10 @@ _MOST_PATH_CHARACTERS = 255
 _KINDS = {"event": "events", "profile": "profiles"}
 
 
+# a notice that waited while the service was brought to this version lacks them
+_LATER_KEYS: dict[str, Any] = {"signature": None, "signer": None, "dry_run": False, "drift": [], "preview": []}
+
+
 class Tone(StrEnum):
     """How good the news is; decides the colour."""
 
@@ -70,7 +74,7 @@ class Letter:
 
 def write_letter(notice: Notice) -> Letter:
     """What the notice says; pure, the same for the same notice. Raises ``KeyError`` when the report lacks a key."""
-    report = notice.report
+    report = _LATER_KEYS | notice.report
     subject, label, tone, title, lead = _HEADINGS[Stage(notice.stage)](report)
     failed, over = notice.stage is Stage.FAILED, notice.stage is not Stage.PICKED_UP
     return Letter(
