@@ -11,6 +11,8 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
+import struct
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,8 @@ from ingest.spool import Spool, is_allowed_name, is_in_progress_name
 
 _OPEN = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE = _OPEN | os.O_CREAT | os.O_EXCL
+_COUNT = struct.Struct("<qd")  # names at most, and the monotonic second in which they were counted
+_COUNT_AGAIN_S = 2.0
 
 
 class PartBusy(Exception):
@@ -69,10 +73,9 @@ class Parts:
         Raises `PartBusy`, and `TooManyFiles` when it would be one file more than ``max_files``.
         """
         path = self._path(account, name)
-        with self._spool.locked(account):
+        with self._spool.locked(account) as lock:
             self._let_go_of(path)
-            if self._is_full(account, name, max_files):
-                raise TooManyFiles
+            self._reserve(lock, account, name, max_files)
             descriptor = os.open(path, _CREATE, 0o600)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return Part(path, descriptor, 0, replaces=self._is_there(account, name))
@@ -122,14 +125,23 @@ class Parts:
     def _path(self, account: str, name: str) -> Path:
         return self._spool.parts(account) / name
 
-    def _is_full(self, account: str, name: str, max_files: int) -> bool:
-        """Whether a file of this name would be one too many; names only, since this is done for each upload."""
-        folders = (self._spool.drop(account), self._spool.parts(account))
-        names = {name}.union(*map(os.listdir, folders))
-        if len(names) <= max_files:
-            return False
-        stock = self.stock(account)  # the folder of results is among the names, and drafts of results
-        return len(stock.complete.keys() | stock.parts.keys() | {name}) > max_files
+    def _reserve(self, lock: int, account: str, name: str, max_files: int) -> None:
+        """Raises `TooManyFiles` when a file of this name would be one too many.
+
+        Listing a full folder for each upload would cost more than all the rest of it. So the file of the account's
+        ``lock`` holds how many files there can be at most: those that were counted a moment ago, and one for each
+        upload that began since.
+        """
+        noted = os.pread(lock, _COUNT.size, 0)
+        count, counted_at = _COUNT.unpack(noted) if len(noted) == _COUNT.size else (0, float("-inf"))
+        count += 1
+        now = time.monotonic()
+        if count > max_files or not 0 <= now - counted_at < _COUNT_AGAIN_S:  # in the future: before the last boot
+            stock = self.stock(account)
+            count, counted_at = len(stock.complete.keys() | stock.parts.keys() | {name}), now
+            if count > max_files:
+                raise TooManyFiles
+        os.pwrite(lock, _COUNT.pack(count, counted_at), 0)
 
     def _is_there(self, account: str, name: str) -> bool:
         """Whether the name is in the drop, be it as a link that somebody planted: that goes, not what it leads to."""

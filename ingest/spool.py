@@ -54,7 +54,11 @@ def is_in_progress_name(name: str) -> bool:
 
 def fsync_folder(folder: Path) -> None:
     """Make the names in ``folder`` durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    _fsync(folder, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _fsync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)
     finally:
@@ -126,15 +130,15 @@ class Spool:
         ``FileExistsError`` when there is a file of this name that may not be replaced, ``OSError`` when a sync or the
         rename fails; the part then stays a part.
         """
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
+        drop = self.drop(account)
+        _fsync(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         if replace:
-            part.replace(self.drop(account) / name)
+            part.replace(drop / name)
         else:
             # a crash between the two leaves a part with two names, which is recognised by just that
-            os.link(part, self.drop(account) / name, follow_symlinks=False)
+            os.link(part, drop / name, follow_symlinks=False)
             part.unlink()
-        fsync_folder(self.drop(account))
+        fsync_folder(drop)
 
     def sweep_parts(self, *, older_than_s: float) -> int:
         """Remove uploads that nobody goes on with: nothing was written to them for so long. Tells how many."""
@@ -218,12 +222,15 @@ class Spool:
                     shutil.rmtree(folder)
 
     @contextlib.contextmanager
-    def locked(self, account: str) -> Iterator[None]:
-        """Only one process at a time collects from an account's drop; the lock ends with the process that holds it."""
+    def locked(self, account: str) -> Iterator[int]:
+        """Only one process at a time collects from an account's drop; the lock ends with the process that holds it.
+
+        Gives the descriptor of the lock's file, in which `ingest.parts` notes something.
+        """
         path = self._parts / f".{account}.lock"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
+            yield descriptor
         finally:
             os.close(descriptor)

@@ -23,6 +23,7 @@ from asyncssh.public_key import CERT_TYPE_USER, SSHOpenSSHCertificate
 from ingest.addresses import Addresses
 from ingest.door.algorithms import CHACHA20, SIGNATURES, preferred_ciphers
 from ingest.door.proxy_protocol import ProxyHeaderInvalid, read_proxy_header
+from ingest.door.quiet import Quiet
 
 _SIGNATURES = frozenset(name.encode() for name in SIGNATURES)
 _REFUSAL_S = 0.02  # a refusal takes this or, when it was busy, two, four, ... times this, and a bit for each name
@@ -43,7 +44,7 @@ class Judge(Protocol):
         """Whether a certificate that is valid now opens the account."""
 
 
-class Handshake(SSHServerConnection):
+class Handshake(Quiet, SSHServerConnection):
     """One connection as the library runs it; behind one of ``balancers`` it begins with a PROXY header."""
 
     def __init__(

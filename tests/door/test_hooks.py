@@ -6,7 +6,8 @@ import asyncssh
 from asyncssh.sftp import SFTPServerHandler
 
 from ingest.door.refusing import ALLOWED, DENIED, HELPERS, RefusingServer
-from ingest.door.session import OFFERED, SftpChannel
+from ingest.door.requests import OFFERED
+from ingest.door.session import SftpChannel
 from ingest.door.view import DropView
 
 
