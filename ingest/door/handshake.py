@@ -18,7 +18,7 @@ import asyncssh
 from asyncssh import SSHKey, SSHServerConnection
 from asyncssh.constants import MSG_IGNORE, MSG_KEXINIT
 from asyncssh.packet import PacketDecodeError, SSHPacket, SSHPacketLogger
-from asyncssh.public_key import CERT_TYPE_USER, SSHOpenSSHCertificate
+from asyncssh.public_key import SSHOpenSSHCertificate
 
 from ingest.addresses import Addresses
 from ingest.door.algorithms import CHACHA20, SIGNATURES, preferred_ciphers
@@ -40,7 +40,7 @@ class Judge(Protocol):
         """It was refused; raises ``DisconnectError`` when no further one is waited for."""
 
     async def validate_certificate(self, username: str, certificate: SSHOpenSSHCertificate) -> bool:
-        """Whether a certificate that is valid now opens the account."""
+        """Whether a certificate opens the account now."""
 
 
 class Handshake(SSHServerConnection):
@@ -159,14 +159,7 @@ class Handshake(SSHServerConnection):
         return False
 
     async def _validate_openssh_certificate(self, username: str, cert: SSHOpenSSHCertificate) -> SSHKey | None:
-        try:
-            cert.validate(CERT_TYPE_USER, None)
-        except ValueError:
-            valid = False
-        else:
-            valid = True
-        opens = await cast("Judge", self._owner).validate_certificate(username, cert)
-        if not (valid and opens):
+        if not await cast("Judge", self._owner).validate_certificate(username, cert):
             return None
         cert.key.set_touch_required(True)
         return cert.key

@@ -191,8 +191,9 @@ def open_site(tmp_path: Path, keys: Path) -> OpenSite:
         async def note(account: str, name: str) -> None:
             recorded.append((account, name))
 
+        defaults = {"host": "127.0.0.1", "port": 0, "host_key_file": host_key, "shared_dir": tmp_path}
         door = Door(
-            DoorSettings.model_validate({"host": "127.0.0.1", "port": 0, "host_key_file": host_key, **settings}),
+            DoorSettings.model_validate(defaults | settings),
             spool,
             accesses=accesses,
             published=published or note,
