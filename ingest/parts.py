@@ -110,9 +110,13 @@ class Parts:
             self._spool.rename(account, old, new, replace=replace)
 
     def stock(self, account: str) -> Stock:
-        """All that the account has waiting, in the drop and in parts; follows no link."""
+        """All that the account has waiting, in the drop and in parts; follows no link.
+
+        What is moved from one to the other meanwhile is seen in one of them at least, so the parts are read twice.
+        """
         drop, parts = self._spool.drop(account), self._spool.parts(account)
-        return Stock(_plain_files(drop), _plain_files(parts))
+        before = _plain_files(parts)
+        return Stock(_plain_files(drop), before | _plain_files(parts))
 
     def find(self, account: str, name: str) -> os.stat_result | None:
         """The facts about a part, in progress or unfinished; ``None`` when there is none."""

@@ -118,7 +118,8 @@ class OpenFiles:
 
     def _look(self) -> tuple[Mark, Stock]:
         """What the account has on the disk, and how things stood when the look began; blocks."""
-        return self._uploads.quota(self._account).mark(), self._parts.stock(self._account)
+        with self._spool.locked(self._account):  # a file that is being renamed might not be seen
+            return self._uploads.quota(self._account).mark(), self._parts.stock(self._account)
 
     def _part(self, name: str, pflags: int) -> Part:
         """The part that a client's flags ask for; blocks."""

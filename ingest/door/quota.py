@@ -32,11 +32,14 @@ class Quota:
 
     def __init__(self, counts: Counts, account: str) -> None:
         self._counts = counts
-        self._grown = counts.number("bytes that uploads have grown by", account)  # never falls while its door is there
+        # by how much uploads have ever grown, told before and after each write: another door takes what may be there
+        # by now and leaves out what was surely there when it looked
+        self._begun = counts.number("bytes of uploads begun", account)
+        self._done = counts.number("bytes of uploads done", account)
+        self._pending = 0
         self._settled = 0
         self._kept = 0
         self._uploads: dict[str, int] = {}  # those open in this process, with their sizes
-        self._told: dict[str, int] = {}  # how large the other doors must take them to be
         self._mark = Mark()
         self._counted = float("-inf")
 
@@ -57,12 +60,12 @@ class Quota:
 
     def mark(self) -> Mark:
         """To be taken before what is on the disk is counted."""
-        return Mark(self._counts.doors(), self._grown.elsewhere(), self._kept)
+        return Mark(self._counts.doors(), self._done.elsewhere(), self._kept)
 
     def begin(self, name: str, size: int) -> None:
         """An upload is open, with ``size`` bytes that it has already."""
         self._settled -= size
-        self._uploads[name] = self._told[name] = size
+        self._uploads[name] = size
 
     def count(self, mark: Mark, stock: Stock) -> None:
         """Take what is on the disk now for what is there beside the open uploads."""
@@ -71,22 +74,30 @@ class Quota:
         self._counted = time.monotonic()
 
     def fits(self, name: str, size: int, max_bytes: int) -> bool:
-        """Whether the upload may grow to ``size`` bytes, as counted; the other doors take it to have done so."""
-        if size > self._told[name]:
-            self._grown.add(size - self._told[name])
-            self._told[name] = size
+        """Whether the upload may grow to ``size`` bytes, as counted; if so, `grow` must follow at once."""
+        self._plan(size - self._uploads[name])
         others = sum(self._uploads.values()) - self._uploads[name]
-        elsewhere = self._grown.elsewhere() - self._mark.elsewhere
-        return self.is_current and self._settled + others + elsewhere + size <= max_bytes
+        elsewhere = self._begun.elsewhere() - self._mark.elsewhere
+        fits = self.is_current and self._settled + others + elsewhere + size <= max_bytes
+        if not fits:
+            self._plan(0)
+        return fits
 
     def grow(self, name: str, size: int) -> None:
         """The upload has ``size`` bytes now."""
+        grown = max(0, size - self._uploads[name])
+        self._plan(grown)
+        self._done.add(grown)
+        self._pending = 0
         self._uploads[name] = size
+
+    def _plan(self, growth: int) -> None:
+        self._begun.add(growth - self._pending)
+        self._pending = growth
 
     def end(self, name: str, *, kept: bool) -> None:
         """The upload is not open any more; its bytes count on when they were ``kept``."""
         size = self._uploads.pop(name, 0)
-        self._told.pop(name, None)
         if kept:
             self._settled += size
             self._kept += size
