@@ -193,6 +193,7 @@ class DoorConnection(asyncssh.SSHServer):
                 "access_ended",
                 "This account, or the key that you have logged in with, may not be used any more. Ask the operator of "
                 "this server",
+                code=asyncssh.DISC_NO_MORE_AUTH_METHODS_AVAILABLE,  # libraries take the other one for a friendly end
             )
 
     # --- what a login may open
@@ -254,9 +255,9 @@ class DoorConnection(asyncssh.SSHServer):
             window_s, self._watch_stall, self._progress.received
         )
 
-    def _end(self, setting: str, text: str) -> None:
-        self._log_refused(setting)
-        self._connection.disconnect(asyncssh.DISC_BY_APPLICATION, text)
+    def _end(self, reason: str, text: str, *, code: int = asyncssh.DISC_BY_APPLICATION) -> None:
+        self._log_refused(reason)
+        self._connection.disconnect(code, text)
 
     def _log_refused(self, reason: str) -> None:
         log.info(

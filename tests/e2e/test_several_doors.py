@@ -117,7 +117,7 @@ async def _refused(connecting: Doors, key: Path | None = None) -> bool:
     return False
 
 
-async def _write(file: asyncssh.SFTPClientFile[bytes], size: int, place: int = 0) -> None:
+async def _write(file: asyncssh.SFTPClientFile, size: int, place: int = 0) -> None:
     for start in range(place, place + size, 10_000):
         await file.write(bytes(min(10_000, place + size - start)), start)
 
