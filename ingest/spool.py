@@ -30,7 +30,6 @@ Taken = Literal["manifest", "data"]
 
 _RESULT_NAME = re.compile(r"[A-Za-z0-9_()+@][A-Za-z0-9 ._()+@-]{0,254}")
 _RESULTS = "results"
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _IN_PROGRESS = (".filepart", ".part", ".partial", ".tmp")
 _MANIFEST = (".manifest", ".manifest.json", ".manifest.yaml", ".manifest.yml")
 
@@ -64,6 +63,13 @@ def fsync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def _open_folder(path: Path | str, inside: int | None = None) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=inside)
+    except NotADirectoryError as error:
+        raise FileNotFoundError(*error.args) from None
+
+
 def _unlink_unless_locked(path: Path) -> bool:
     """Remove a file, except one that a process has open with a lock on it, as `ingest.parts` does; whether it did."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -93,22 +99,26 @@ class Spool:
 
     def open_account(self, account: str) -> None:
         """Make an account's drop, its ``results`` and its place for uploads in progress."""
-        for folder in (self.drop(account), self.results(account), self._parts / account):
+        for folder in (self.drop(account), self._parts / account):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             fsync_folder(folder.parent)
+        with self.opened(account) as drop:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(_RESULTS, 0o700, dir_fd=drop)
+            os.fsync(drop)
 
     @contextlib.contextmanager
     def opened(self, account: str, *, results: bool = False) -> Iterator[int]:
-        """A descriptor of the account's drop or results, to reach one step from; neither may be a link (FAULTS.md S1).
+        """A descriptor of the account's drop or results, to reach one step from; no link is followed (FAULTS.md S1).
 
-        Raises ``FileNotFoundError`` when it is not there, ``OSError`` when it is something else.
+        Raises ``FileNotFoundError`` when there is no such folder, also when there is something else of its name.
         """
-        drop = os.open(self.drop(account), _FOLDER)
+        drop = _open_folder(self.drop(account))
         try:
             if not results:
                 yield drop
                 return
-            inner = os.open(_RESULTS, _FOLDER, dir_fd=drop)
+            inner = _open_folder(_RESULTS, drop)
             try:
                 yield inner
             finally:
