@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check lint types docs bench differential fuzz clean
+.PHONY: demo test check lint types docs bench differential long fuzz clean
 
 demo: $(VENV)/.installed
 	$(BIN)/sealdrop demo
@@ -37,9 +37,13 @@ bench: $(VENV)/.installed-dev system-programs
 differential: $(VENV)/.installed-dev system-programs
 	SEALDROP_DIFFERENTIAL=full $(BIN)/pytest tests/openpgp_differential
 
+# What takes too long for `make test`: 10^4 logins whose times are compared, links that change places for minutes.
+long: $(VENV)/.installed-dev system-programs
+	SEALDROP_LONG=1 $(BIN)/pytest tests/door/test_guessing.py tests/door/test_races.py -s
+
 # Each rule of fuzz/rules.py for SECONDS under atheris, two at a time, then for a tenth of it under hypothesis.
 SECONDS ?= 1800
-FUZZED := armor envelope stream certificate
+FUZZED := armor envelope stream certificate door
 .PHONY: $(FUZZED:%=fuzz-%)
 fuzz: $(VENV)/.installed-fuzz
 	$(MAKE) --jobs=2 --keep-going --output-sync $(FUZZED:%=fuzz-%)

@@ -1,6 +1,6 @@
 """The same rules under hypothesis, which damages good inputs in the ways that transports and programs do.
 
-    python -m fuzz.with_hypothesis {armor,envelope,stream,certificate} --seconds 1800
+    python -m fuzz.with_hypothesis {armor,envelope,stream,certificate,door} --seconds 1800
 
 Needs nothing but the development dependencies. Ends with an error and the smallest input found at the first finding,
 and prints executions and peak memory.
@@ -19,8 +19,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-from fuzz import rules
-from fuzz.pair import Pair, seeds
+from fuzz.choice import NAMES, rule_and_seeds
 
 _BATCH = 1000
 _AT = st.floats(0, 1, exclude_max=True)
@@ -52,19 +51,13 @@ def _joined(first: bytes, second: bytes, end: float, start: float) -> bytes:
 def main() -> None:
     """Run one rule until the time is up."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("rule", choices=["armor", "envelope", "stream", "certificate"])
+    arguments.add_argument("rule", choices=NAMES)
     arguments.add_argument("--seconds", type=float, default=60)
     chosen = arguments.parse_args()
     with tempfile.TemporaryDirectory(prefix="sealdrop-fuzz-") as folder:
-        pair = Pair(Path(folder))
-    wanted: dict[str, rules.Rule] = {
-        "armor": rules.armor,
-        "envelope": rules.envelope,
-        "stream": rules.Stream(pair),
-        "certificate": rules.Certificates(),
-    }
-    rule = wanted[chosen.rule]
+        rule, good = rule_and_seeds(chosen.rule, Path(folder))
     start, executions, batch = time.monotonic(), 0, 0
+    early_mib = 0
 
     def checked(data: bytes) -> None:
         nonlocal executions
@@ -74,14 +67,23 @@ def main() -> None:
     while time.monotonic() < start + chosen.seconds:
         batch += 1
         run = settings(max_examples=_BATCH, deadline=10_000, database=None, suppress_health_check=list(HealthCheck))
-        seed(batch)(run(given(damaged(seeds(pair)[chosen.rule]))(checked)))()
+        if time.monotonic() < start + chosen.seconds / 10:
+            early_mib = _resident_mib()
+        seed(batch)(run(given(damaged(good))(checked)))()
     figures = {
         "rule": chosen.rule,
         "seconds": round(time.monotonic() - start),
         "executions": executions,
+        "rss_mib_after_a_tenth": early_mib,
+        "rss_mib": _resident_mib(),
         "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
     sys.stdout.write(json.dumps(figures) + "\n")
+
+
+def _resident_mib() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() // 2**20
 
 
 if __name__ == "__main__":

@@ -88,9 +88,8 @@ class Parts:
         """
         path = self._path(account, name)
         with self._spool.locked(account):
-            complete = self._spool.drop(account) / name
-            if is_in_progress_name(name) and not path.exists() and _is_plain(complete):
-                complete.rename(path)
+            if is_in_progress_name(name) and not path.exists():
+                self._take_back(account, name, path)
             descriptor = _locked(path)
             facts = os.fstat(descriptor)
             return Part(path, descriptor, facts.st_size, replaces=self._is_there(account, name))
@@ -101,10 +100,26 @@ class Parts:
         with self._spool.locked(account):
             return self._let_go_of(path)
 
+    def rename(self, account: str, old: str, new: str, *, replace: bool) -> None:
+        """Give a complete file another name, durably, in place of an unfinished upload of that name.
+
+        No upload under either name, of whatever process, begins or becomes complete meanwhile: both are decided about
+        under the account's lock. Raises `PartBusy`, and as `Spool.rename`.
+        """
+        with self._spool.locked(account):
+            with suppress(PartMissing):
+                os.close(_locked(self._path(account, old)))  # a part of that name stays
+            self._let_go_of(self._path(account, new))
+            self._spool.rename(account, old, new, replace=replace)
+
     def stock(self, account: str) -> Stock:
-        """All that the account has waiting, in the drop and in parts; follows no link."""
+        """All that the account has waiting, in the drop and in parts; follows no link.
+
+        What is moved from one to the other meanwhile is seen in one of them at least, so the parts are read twice.
+        """
         drop, parts = self._spool.drop(account), self._spool.parts(account)
-        return Stock(_plain_files(drop), _plain_files(parts))
+        before = _plain_files(parts)
+        return Stock(_plain_files(drop), before | _plain_files(parts))
 
     def find(self, account: str, name: str) -> os.stat_result | None:
         """The facts about a part, in progress or unfinished; ``None`` when there is none."""
@@ -146,10 +161,17 @@ class Parts:
     def _is_there(self, account: str, name: str) -> bool:
         """Whether the name is in the drop, be it as a link that somebody planted: that goes, not what it leads to."""
         try:
-            (self._spool.drop(account) / name).lstat()
+            with self._spool.opened(account) as drop:
+                os.stat(name, dir_fd=drop, follow_symlinks=False)
         except FileNotFoundError:
             return False
         return True
+
+    def _take_back(self, account: str, name: str, path: Path) -> None:
+        """Make a complete file the part at ``path``, if there is one."""
+        with suppress(FileNotFoundError), self._spool.opened(account) as drop:
+            if stat.S_ISREG(os.stat(name, dir_fd=drop, follow_symlinks=False).st_mode):
+                os.rename(name, path, src_dir_fd=drop)
 
     def _let_go_of(self, path: Path) -> bool:
         try:
@@ -192,18 +214,16 @@ def _may_go_on(facts: os.stat_result) -> bool:
     return stat.S_ISREG(facts.st_mode) and facts.st_nlink == 1
 
 
-def _is_plain(path: Path) -> bool:
-    try:
-        return stat.S_ISREG(path.stat(follow_symlinks=False).st_mode)
-    except FileNotFoundError:
-        return False
-
-
 def _plain_files(folder: Path) -> dict[str, os.stat_result]:
     found: dict[str, os.stat_result] = {}
-    with suppress(FileNotFoundError), os.scandir(folder) as entries:
-        for entry in entries:
-            if is_allowed_name(entry.name) and entry.is_file(follow_symlinks=False):
-                with suppress(FileNotFoundError):
-                    found[entry.name] = entry.stat(follow_symlinks=False)
+    with suppress(FileNotFoundError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            with os.scandir(descriptor) as entries:
+                for entry in entries:
+                    if is_allowed_name(entry.name) and entry.is_file(follow_symlinks=False):
+                        with suppress(FileNotFoundError):
+                            found[entry.name] = entry.stat(follow_symlinks=False)
+        finally:
+            os.close(descriptor)
     return found

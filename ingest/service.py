@@ -58,7 +58,7 @@ class Service:
         Raises what the vault and the door raise at their start; then nothing runs.
         """
         app = self._app
-        await asyncio.to_thread(_prepare, app)
+        await asyncio.to_thread(_prepare, app, stores=Part.WORKER in self._parts)
         async with contextlib.AsyncExitStack() as stack:
             if Part.NOTICES in self._parts:
                 stack.push_async_callback(_cancelled, asyncio.create_task(self._look_at_keys()))
@@ -143,14 +143,14 @@ class Service:
             await asyncio.sleep(_LOOK_AT_KEYS_S)
 
 
-def _prepare(app: App) -> None:
-    """Everything that must be right before anything runs."""
+def _prepare(app: App, *, stores: bool) -> None:
+    """Everything that must be right before anything runs; the lake only where this process is one that ``stores``."""
     app.database.migrate()
     audit.start_key(app.database, app.open_vault(), at=app.now())
     app.spool.prepare()
     if (homes := sweep_homes()) > 0:  # with private keys in them, left by workers that were killed
         _log.warning("gpg_homes_swept", action="gpg_homes_swept", homes=homes)
-    for account in app.accounts.all():
+    for account in app.accounts.all() if stores else ():
         try:
             for set_aside in app.lake.recover(account.id):
                 _log.warning("lake_entry_set_aside", action="lake_entry_set_aside", entry=set_aside)

@@ -99,7 +99,16 @@ class DoorSettings(_Section):
         "protocol 2, which says where the client is.",
     )
     reuse_port: bool = Field(
-        default=False, description="Let several processes listen on the port; each has fences of its own."
+        default=False,
+        description="Let up to 16 processes of this machine listen on the port: run `sealdrop serve --only door` "
+        "several times with the same settings, and `sealdrop serve --only worker --only notices` beside them. They "
+        "share the limits of connections, files and bytes, the penalties, and which name is being uploaded; what one "
+        "has counted goes with it. Limits of one connection or session hold in each anyway. Machines share nothing "
+        "but the drops.",
+    )
+    shared_dir: Path = Field(
+        Path("/dev/shm"),  # noqa: S108  # opened with care: `ingest.door.sheets`
+        description="Folder in memory in which processes on one port count together; only used with `reuse_port`.",
     )
     allow_chacha20: bool = Field(
         default=False,

@@ -18,6 +18,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,7 @@ from manifests.names import FILE_NAME
 Taken = Literal["manifest", "data"]
 
 _RESULT_NAME = re.compile(r"[A-Za-z0-9_()+@][A-Za-z0-9 ._()+@-]{0,254}")
+_RESULTS = "results"
 _IN_PROGRESS = (".filepart", ".part", ".partial", ".tmp")
 _MANIFEST = (".manifest", ".manifest.json", ".manifest.yaml", ".manifest.yml")
 
@@ -65,6 +67,13 @@ def _fsync(path: Path, flags: int) -> None:
         os.close(descriptor)
 
 
+def _open_folder(path: Path | str, inside: int | None = None) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=inside)
+    except NotADirectoryError as error:
+        raise FileNotFoundError(*error.args) from None
+
+
 def _unlink_unless_locked(path: Path) -> bool:
     """Remove a file, except one that a process has open with a lock on it, as `ingest.parts` does; whether it did."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -94,9 +103,32 @@ class Spool:
 
     def open_account(self, account: str) -> None:
         """Make an account's drop, its ``results`` and its place for uploads in progress."""
-        for folder in (self.drop(account), self.results(account), self._parts / account):
+        for folder in (self.drop(account), self._parts / account):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             fsync_folder(folder.parent)
+        with self.opened(account) as drop:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(_RESULTS, 0o700, dir_fd=drop)
+            os.fsync(drop)
+
+    @contextlib.contextmanager
+    def opened(self, account: str, *, results: bool = False) -> Iterator[int]:
+        """A descriptor of the account's drop or results, to reach one step from; no link is followed (FAULTS.md S1).
+
+        Raises ``FileNotFoundError`` when there is no such folder, also when there is something else of its name.
+        """
+        drop = _open_folder(self.drop(account))
+        try:
+            if not results:
+                yield drop
+                return
+            inner = _open_folder(_RESULTS, drop)
+            try:
+                yield inner
+            finally:
+                os.close(inner)
+        finally:
+            os.close(drop)
 
     def drop(self, account: str) -> Path:
         """The folder that the account's clients see as ``/``."""
@@ -104,7 +136,7 @@ class Spool:
 
     def results(self, account: str) -> Path:
         """The folder that the account's clients see as ``/results``, read-only to them."""
-        return self._drops / account / "results"
+        return self._drops / account / _RESULTS
 
     def taken(self, import_id: str, which: Taken) -> Path:
         """Where one file of an import lies after it was taken."""
@@ -130,15 +162,15 @@ class Spool:
         ``FileExistsError`` when there is a file of this name that may not be replaced, ``OSError`` when a sync or the
         rename fails; the part then stays a part.
         """
-        drop = self.drop(account)
         _fsync(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        if replace:
-            part.replace(drop / name)
-        else:
-            # a crash between the two leaves a part with two names, which is recognised by just that
-            os.link(part, drop / name, follow_symlinks=False)
-            part.unlink()
-        fsync_folder(drop)
+        with self.opened(account) as drop:
+            if replace:
+                os.replace(part, name, dst_dir_fd=drop)
+            else:
+                # a crash between the two leaves a part with two names, which is recognised by just that
+                os.link(part, name, dst_dir_fd=drop, follow_symlinks=False)
+                part.unlink()
+            os.fsync(drop)
 
     def sweep_parts(self, *, older_than_s: float) -> int:
         """Remove uploads that nobody goes on with: nothing was written to them for so long. Tells how many."""
@@ -151,25 +183,28 @@ class Spool:
         return swept
 
     def rename(self, account: str, old: str, new: str, *, replace: bool) -> None:
-        """Give a file in an account's drop another name, durably; no collector sees it under both.
+        """Give a file in an account's drop another name, durably; with the account's lock, no collector sees it twice.
 
         Raises ``FileNotFoundError`` when there is no ``old``, ``FileExistsError`` when there is a ``new`` and
         ``replace`` is false.
         """
-        source, target = self.drop(account) / old, self.drop(account) / new
-        with self.locked(account):
+        with self.opened(account) as drop:
             if replace:
-                source.rename(target)
+                os.replace(old, new, src_dir_fd=drop, dst_dir_fd=drop)
             else:
                 # a link refuses to overwrite in one step, where a look and then a rename would race (FAULTS.md S12)
-                os.link(source, target, follow_symlinks=False)
-                source.unlink()
-        fsync_folder(self.drop(account))
+                os.link(old, new, src_dir_fd=drop, dst_dir_fd=drop, follow_symlinks=False)
+                os.unlink(old, dir_fd=drop)
+            os.fsync(drop)
 
     def files(self, account: str) -> dict[str, os.stat_result]:
         """The complete files that wait in an account's drop, by name; follows no link."""
         found: dict[str, os.stat_result] = {}
-        with contextlib.suppress(FileNotFoundError), os.scandir(self.drop(account)) as entries:
+        with (
+            contextlib.suppress(FileNotFoundError),
+            self.opened(account) as drop,
+            os.scandir(drop) as entries,
+        ):
             for entry in entries:
                 if (
                     entry.is_file(follow_symlinks=False)
@@ -181,18 +216,25 @@ class Spool:
         return found
 
     def take(self, account: str, name: str, import_id: str, which: Taken) -> bool:
-        """Move a file out of every client's reach; ``False`` when it was neither in the drop nor taken before."""
+        """Move a file out of every client's reach; ``False`` when it was neither in the drop nor taken before.
+
+        What turns out to be no plain file, since somebody has put it there at this moment, goes back (FAULTS.md S1).
+        """
         target = self.taken(import_id, which)
         if target.exists():
             return True
         target.parent.mkdir(mode=0o700, exist_ok=True)
-        try:
-            (self.drop(account) / name).rename(target)
-        except FileNotFoundError:
-            return False
-        fsync_folder(target.parent)
-        fsync_folder(self._taken)
-        fsync_folder(self.drop(account))
+        with self.opened(account) as drop:
+            try:
+                os.rename(name, target, src_dir_fd=drop)
+            except FileNotFoundError:
+                return False
+            if not stat.S_ISREG(target.stat(follow_symlinks=False).st_mode):
+                os.rename(target, name, dst_dir_fd=drop)
+                return False
+            fsync_folder(target.parent)
+            fsync_folder(self._taken)
+            os.fsync(drop)
         return True
 
     def write_result(self, account: str, name: str, content: bytes) -> None:
@@ -203,8 +245,9 @@ class Spool:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        part.replace(self.results(account) / name)
-        fsync_folder(self.results(account))
+        with self.opened(account, results=True) as results:
+            os.replace(part, name, dst_dir_fd=results)
+            os.fsync(results)
 
     def discard_taken(self, import_id: str) -> None:
         """Remove the files of an import that is over; nothing happens when they are gone."""

@@ -59,14 +59,13 @@ def test_bytes_are_durable_before_their_name_and_the_name_before_publish_returns
         order.append("sync drop" if seen.st_ino == drop else "sync bytes" if stat.S_ISREG(seen.st_mode) else "other")
         fsync(descriptor)
 
-    def watched_replace(source: Path, target: Path) -> None:
+    def watched_replace(source: Path, target: str, **folder: int) -> None:
         order.append("rename")
-        replace(source, target)
+        replace(source, target, **folder)
 
     new = part(spool, b"content")
     monkeypatch.setattr(os, "fsync", watched_fsync)
     monkeypatch.setattr(os, "replace", watched_replace)
-    monkeypatch.setattr(Path, "replace", watched_replace)
     spool.publish("acme", new, "a")
     assert order == ["sync bytes", "rename", "sync drop"]
 

@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 
-from ingest.door.paths import RESULTS, File, Folder
+from ingest.door.paths import File, Folder
 from ingest.door.readme import README
 from ingest.parts import Parts
 from ingest.spool import Spool, is_in_progress_name, is_result_name
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a planted pipe must not block the open
 
 
@@ -57,7 +55,7 @@ class AccountDrop:
             return self._open_readme()
         if file.folder == "drop" and (part := self._parts.open_to_read(self._account, file.name)) is not None:
             return part
-        with self._folder(results=file.folder == "results") as folder:
+        with self._spool.opened(self._account, results=file.folder == "results") as folder:
             try:
                 descriptor = os.open(file.name, _READ, dir_fd=folder)
             except OSError as error:
@@ -73,13 +71,13 @@ class AccountDrop:
             return Seen(len(self._readme), self._since, writable=False)
         if file.folder == "drop" and (part := self._parts.find(self._account, file.name)) is not None:
             return seen(part)
-        with self._folder(results=file.folder == "results") as folder:
+        with self._spool.opened(self._account, results=file.folder == "results") as folder:
             return seen(_stat_plain(file.name, folder), writable=file.folder == "drop")
 
     def is_complete(self, name: str) -> bool:
         """Whether a complete file of this name waits in the drop."""
         try:
-            with self._folder(results=False) as folder:
+            with self._spool.opened(self._account) as folder:
                 _stat_plain(name, folder)
         except FileNotFoundError:
             return False
@@ -93,7 +91,7 @@ class AccountDrop:
             shown = {name: facts for name, facts in files.items() if not is_in_progress_name(name)}
             return dict(sorted({README: self.stat(File("drop", README)), **shown}.items()))
         found: dict[str, os.stat_result] = {}
-        with self._folder(results=True) as descriptor, os.scandir(descriptor) as entries:
+        with self._spool.opened(self._account, results=True) as descriptor, os.scandir(descriptor) as entries:
             for entry in entries:
                 if is_result_name(entry.name):
                     with suppress(FileNotFoundError):
@@ -107,7 +105,7 @@ class AccountDrop:
         Raises `PartBusy` while it is being written.
         """
         unfinished = self._parts.remove(self._account, name)
-        with self._folder(results=False) as folder:
+        with self._spool.opened(self._account) as folder:
             try:
                 _stat_plain(name, folder)
                 os.unlink(name, dir_fd=folder)
@@ -123,31 +121,15 @@ class AccountDrop:
         """
         if not self.is_complete(old) and self._parts.find(self._account, old) is not None:
             raise Unfinished
-        with self._folder(results=False) as folder:
+        with self._spool.opened(self._account) as folder:
             facts = _stat_plain(old, folder)
-        self._parts.remove(self._account, new)
-        self._spool.rename(self._account, old, new, replace=replace)
+        self._parts.rename(self._account, old, new, replace=replace)
         return seen(facts)
 
     def _open_readme(self) -> int:
         descriptor = os.memfd_create(README, os.MFD_CLOEXEC)
         os.write(descriptor, self._readme)
         return descriptor
-
-    @contextmanager
-    def _folder(self, *, results: bool) -> Iterator[int]:
-        drop = os.open(self._spool.drop(self._account), _FOLDER)
-        try:
-            if not results:
-                yield drop
-                return
-            inner = os.open(RESULTS, _FOLDER, dir_fd=drop)
-            try:
-                yield inner
-            finally:
-                os.close(inner)
-        finally:
-            os.close(drop)
 
 
 def seen(facts: os.stat_result, *, writable: bool = True) -> Seen:

@@ -8,6 +8,7 @@ tunnels, shells and commands are refused by the library's defaults or by options
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from typing import cast
 
@@ -36,6 +37,9 @@ _CHECKS_FOR_EACH_KEY = 2  # clients ask whether a key would do, and then sign wi
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
+Opens = Callable[[Access | None], bool]
+"""Whether the key or certificate of a login opens an account to which there is this access."""
+
 
 class DoorConnection(asyncssh.SSHServer):
     """What the library asks about one connection; a `ingest.door.handshake.Judge`."""
@@ -62,6 +66,7 @@ class DoorConnection(asyncssh.SSHServer):
         self._address = ""
         self._claimed: str | None = None  # the name that the client says it is
         self._account: str | None = None  # the name that a key was accepted for
+        self._opens: Opens = _nothing_opens
         self._checks = 0
         self._wrong_keys = 0
         self._sessions = 0
@@ -131,18 +136,25 @@ class DoorConnection(asyncssh.SSHServer):
 
     async def validate_public_key(self, username: str, key: SSHKey) -> bool:
         """Whether the key is one of the account's, from this address, now."""
-        access = await self._access(username)
-        return self._decide(username, key_opens(access, key, self._address, self._now()))
+
+        def opens(access: Access | None) -> bool:
+            return key_opens(access, key, self._address, self._now())
+
+        return self._decide(username, opens, await self._access(username))
 
     async def validate_certificate(self, username: str, certificate: SSHOpenSSHCertificate) -> bool:
         """Whether one of the account's authorities has signed the certificate for it."""
-        access = await self._access(username)
-        return self._decide(username, certificate_opens(access, username, certificate, self._address, self._now()))
 
-    def _decide(self, username: str, opens: bool) -> bool:  # noqa: FBT001  # the answer itself
-        if opens:
-            self._account = username
-        return opens
+        def opens(access: Access | None) -> bool:
+            return certificate_opens(access, username, certificate, self._address, self._now())
+
+        return self._decide(username, opens, await self._access(username))
+
+    def _decide(self, username: str, opens: Opens, access: Access | None) -> bool:
+        if not opens(access):
+            return False
+        self._account, self._opens = username, opens
+        return True
 
     async def _access(self, username: str) -> Access | None:
         if not is_allowed_name(username):  # it becomes the name of a folder
@@ -173,6 +185,16 @@ class DoorConnection(asyncssh.SSHServer):
         self.touch()
         self._watch_idle()
         self._watch_stall(self._progress.received)
+
+    def end_unless_open(self, access: Access | None) -> None:
+        """End the connection when what it has logged in with opens the account no more; uploads stay unfinished."""
+        if not self._opens(access):
+            self._end(
+                "access_ended",
+                "This account, or the key that you have logged in with, may not be used any more. Ask the operator of "
+                "this server",
+                code=asyncssh.DISC_NO_MORE_AUTH_METHODS_AVAILABLE,  # libraries take the other one for a friendly end
+            )
 
     # --- what a login may open
 
@@ -233,9 +255,9 @@ class DoorConnection(asyncssh.SSHServer):
             window_s, self._watch_stall, self._progress.received
         )
 
-    def _end(self, setting: str, text: str) -> None:
-        self._log_refused(setting)
-        self._connection.disconnect(asyncssh.DISC_BY_APPLICATION, text)
+    def _end(self, reason: str, text: str, *, code: int = asyncssh.DISC_BY_APPLICATION) -> None:
+        self._log_refused(reason)
+        self._connection.disconnect(code, text)
 
     def _log_refused(self, reason: str) -> None:
         log.info(
@@ -245,3 +267,7 @@ class DoorConnection(asyncssh.SSHServer):
             source=self._address,
             reason=reason,
         )
+
+
+def _nothing_opens(_access: Access | None) -> bool:
+    return False

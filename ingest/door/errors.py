@@ -47,3 +47,9 @@ class HostKeyExists(DoorError):
     """A host key is there already and is not overwritten."""
 
     code = "door.host_key_exists"
+
+
+class SharedCountsUnusable(DoorError):
+    """The memory in which doors on one port count together cannot be used."""
+
+    code = "door.shared_counts_unusable"

@@ -18,7 +18,7 @@ import asyncssh
 from asyncssh import SSHKey, SSHServerConnection
 from asyncssh.constants import MSG_IGNORE, MSG_KEXINIT
 from asyncssh.packet import PacketDecodeError, SSHPacket, SSHPacketLogger
-from asyncssh.public_key import CERT_TYPE_USER, SSHOpenSSHCertificate
+from asyncssh.public_key import SSHOpenSSHCertificate
 
 from ingest.addresses import Addresses
 from ingest.door.algorithms import CHACHA20, SIGNATURES, preferred_ciphers
@@ -28,6 +28,7 @@ from ingest.door.quiet import Quiet
 _SIGNATURES = frozenset(name.encode() for name in SIGNATURES)
 _REFUSAL_S = 0.02  # a refusal takes this or, when it was busy, two, four, ... times this, and a bit for each name
 _CLIENT_FIRST_S = 1.0
+_PARTING_S = 1.0
 _SECRET = secrets.token_bytes(16)
 
 
@@ -41,7 +42,7 @@ class Judge(Protocol):
         """It was refused; raises ``DisconnectError`` when no further one is waited for."""
 
     async def validate_certificate(self, username: str, certificate: SSHOpenSSHCertificate) -> bool:
-        """Whether a certificate that is valid now opens the account."""
+        """Whether a certificate opens the account now."""
 
 
 class Handshake(Quiet, SSHServerConnection):
@@ -109,6 +110,18 @@ class Handshake(Quiet, SSHServerConnection):
         if self._awaited is None:
             super().connection_lost(exc)
 
+    def disconnect(self, code: int, reason: str, lang: str = "") -> None:
+        """End the connection, and let the other side hear why.
+
+        The library closes the sessions first, at which clients leave without listening, and then hangs up at once, so
+        that what is on its way to us makes the system throw the words away.
+        """
+        self._send_disconnect(code, reason, lang)
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            _Parting(self._loop, transport)
+            self._loop.call_soon(self._cleanup, None)
+
     def _header_is_late(self) -> None:
         if self._awaited is not None:
             self._awaited.abort()
@@ -160,14 +173,7 @@ class Handshake(Quiet, SSHServerConnection):
         return False
 
     async def _validate_openssh_certificate(self, username: str, cert: SSHOpenSSHCertificate) -> SSHKey | None:
-        try:
-            cert.validate(CERT_TYPE_USER, None)
-        except ValueError:
-            valid = False
-        else:
-            valid = True
-        opens = await cast("Judge", self._owner).validate_certificate(username, cert)
-        if not (valid and opens):
+        if not await cast("Judge", self._owner).validate_certificate(username, cert):
             return None
         cert.key.set_touch_required(True)
         return cert.key
@@ -175,6 +181,19 @@ class Handshake(Quiet, SSHServerConnection):
 
 # the library finds its handlers in a table and not by their names
 Handshake._packet_handlers = {**SSHServerConnection._packet_handlers, MSG_KEXINIT: Handshake._process_kexinit}
+
+
+class _Parting(asyncio.Protocol):
+    """Takes a connection over that is at its end: hears nothing, and hangs up when the other side has, or soon."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport) -> None:
+        transport.set_protocol(self)
+        self._hanging_up = loop.call_later(_PARTING_S, transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is over."""
+        del exc
+        self._hanging_up.cancel()
 
 
 class _Forwarded:

@@ -10,7 +10,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import cast
 
 from asyncssh import SSHKey
-from asyncssh.public_key import SSHOpenSSHCertificate
+from asyncssh.public_key import CERT_TYPE_USER, SSHOpenSSHCertificate
 
 from ingest.addresses import read_addresses
 from ingest.ledger.ssh_keys import Access, SshKey
@@ -30,8 +30,7 @@ def key_opens(access: Access | None, key: SSHKey, address: str, now: datetime) -
 def certificate_opens(
     access: Access | None, account: str, certificate: SSHOpenSSHCertificate, address: str, now: datetime
 ) -> bool:
-    """Whether a user certificate opens the account from ``address`` now; its times and its signature are checked
-    elsewhere.
+    """Whether a user certificate opens the account from ``address`` now; its signature is checked elsewhere.
 
     Its principals must name the account: a certificate without any is good for everybody, so for nobody here. One that
     is bound to a command opens nothing (PROTOCOL.certkeys, critical options).
@@ -41,7 +40,16 @@ def certificate_opens(
     networks = cast("Sequence[IPv4Network | IPv6Network]", certificate.options.get("source-address", ()))
     from_there = not networks or _matches(",".join(map(str, networks)), address)
     trusted = _opens(access, certificate.signing_key.public_data, address, now, authority=True)
-    return trusted and named and from_there and not bound
+    return trusted and named and from_there and not bound and _is_valid(certificate)
+
+
+def _is_valid(certificate: SSHOpenSSHCertificate) -> bool:
+    """Whether it is a user's, and now is within its times."""
+    try:
+        certificate.validate(CERT_TYPE_USER, None)
+    except ValueError:
+        return False
+    return True
 
 
 def _opens(access: Access | None, public_data: bytes, address: str, now: datetime, *, authority: bool) -> bool:

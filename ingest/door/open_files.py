@@ -25,6 +25,7 @@ from asyncssh import (
 
 from ingest.door.account_drop import AccountDrop
 from ingest.door.paths import File
+from ingest.door.quota import Mark
 from ingest.door.readme import size_text
 from ingest.door.upload import BUSY, Progress, Upload, UploadsInProgress
 from ingest.parts import Part, PartBusy, PartMissing, Parts, Stock, TooManyFiles
@@ -92,28 +93,33 @@ class OpenFiles:
         """A new upload, or the unfinished one of this name when the client asks to go on with a file as it is."""
         self._uploads.begin(self._account, name)
         try:
-            part, stock = await asyncio.to_thread(self._part_and_stock, name, pflags)
+            part, look = await asyncio.to_thread(self._part_and_look, name, pflags)
         except BaseException:
             self._uploads.end(self._account, name)
             raise
         upload = Upload(self._account, name, part, appends=bool(pflags & FXF_APPEND))
         quota = self._uploads.quota(self._account)
         quota.begin(name, part.size)
-        if stock is not None:
-            quota.count(stock)
+        if look is not None:
+            quota.count(*look)
         self._progress.open_uploads += 1
         self._progress.young = True
         self._open.add(upload)
         return upload
 
-    def _part_and_stock(self, name: str, pflags: int) -> tuple[Part, Stock | None]:
+    def _part_and_look(self, name: str, pflags: int) -> tuple[Part, tuple[Mark, Stock] | None]:
         """The part, and what the account has on the disk when it is time to count that; blocks."""
         part = self._part(name, pflags)
         try:
-            return part, self._parts.stock(self._account) if self._uploads.quota(self._account).is_old else None
+            return part, self._look() if self._uploads.quota(self._account).is_old else None
         except BaseException:
             os.close(part.descriptor)
             raise
+
+    def _look(self) -> tuple[Mark, Stock]:
+        """What the account has on the disk, and how things stood when the look began; blocks."""
+        with self._spool.locked(self._account):  # a file that is being renamed might not be seen
+            return self._uploads.quota(self._account).mark(), self._parts.stock(self._account)
 
     def _part(self, name: str, pflags: int) -> Part:
         """The part that a client's flags ask for; blocks."""
@@ -195,8 +201,10 @@ class OpenFiles:
 
     async def _write_when_counted(self, file: Upload, offset: int, data: bytes, end: int) -> int:
         """The quota looks full: an import may have made room since it was counted."""
-        stock = await asyncio.to_thread(self._parts.stock, self._account)
-        self._uploads.quota(self._account).count(stock)
+        quota = self._uploads.quota(self._account)
+        quota.count(*await asyncio.to_thread(self._look))
+        while not quota.is_current:  # another door has come or gone during the look
+            quota.count(*await asyncio.to_thread(self._look))
         if not self._fits(file, end):
             self._refuse(
                 file,

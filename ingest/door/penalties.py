@@ -2,20 +2,21 @@
 
 Each misdeed adds its seconds to those that are left of the earlier ones, up to a ceiling. A source is shut out once
 they have come to `_SHUT_OUT_FROM_S`, and then until they are over, so that a slip or a monitor's probe costs nothing.
-The table is bounded: when it is full, the source that is nearest to its end is let off.
+All doors on one port share the penalties. Their number is bounded: where there is no room, the source that is nearest
+to its end is let off.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 
 from ingest.addresses import Addresses
+from ingest.door.counts import Counts
 
 _SHUT_OUT_FROM_S = 15.0
-_MOST_SOURCES = 65_536
+_S = 1_000_000  # a penalty is twice the microsecond at which it ends, and one more while its source is shut out
 
 
 class Misdeed(Enum):
@@ -26,40 +27,30 @@ class Misdeed(Enum):
     NO_LOGIN = 1.0  # it left without having tried
 
 
-@dataclass(slots=True)
-class _Penalty:
-    until: float
-    shut_out: bool
-
-
 class Penalties:
-    """The penalties of all sources, in this process; ``source`` is what `ingest.door.occupancy.source_of` gives."""
+    """The penalties of all sources; ``source`` is what `ingest.door.occupancy.source_of` gives."""
 
-    def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, counts: Counts, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._counts = counts
         self._monotonic = monotonic
-        self._penalties: dict[str, _Penalty] = {}
 
     def add(self, misdeed: Misdeed, source: str, address: str, *, ceiling_s: float, exempt: Addresses) -> bool:
         """Note a misdeed; whether the source is shut out by it and was not before. Nothing happens to one exempt."""
         if exempt.matches(address):
             return False
-        now = self._monotonic()
-        penalty = self._penalties.get(source)
-        if penalty is None or penalty.until <= now:
-            self._make_room(now)
-            penalty = self._penalties[source] = _Penalty(until=now, shut_out=False)
-        penalty.until = min(penalty.until + misdeed.value, now + ceiling_s)
-        before, penalty.shut_out = penalty.shut_out, penalty.shut_out or penalty.until - now >= _SHUT_OUT_FROM_S
-        return penalty.shut_out and not before
+        now = self._now()
+        moment = self._counts.moment("penalty", source)
+        before, shut_out = divmod(moment.latest(), 2)
+        until = min(max(before, now) + round(misdeed.value * _S), now + round(ceiling_s * _S))
+        was_shut_out = bool(shut_out) and before > now
+        is_shut_out = was_shut_out or until - now >= _SHUT_OUT_FROM_S * _S
+        moment.set(2 * until + is_shut_out)
+        return is_shut_out and not was_shut_out
 
     def shuts_out(self, source: str) -> bool:
         """Whether connections from this source are refused now."""
-        penalty = self._penalties.get(source)
-        return penalty is not None and penalty.shut_out and penalty.until > self._monotonic()
+        until, shut_out = divmod(self._counts.moment("penalty", source).latest(), 2)
+        return bool(shut_out) and until > self._now()
 
-    def _make_room(self, now: float) -> None:
-        if len(self._penalties) < _MOST_SOURCES:
-            return
-        self._penalties = {source: penalty for source, penalty in self._penalties.items() if penalty.until > now}
-        while len(self._penalties) >= _MOST_SOURCES:
-            del self._penalties[min(self._penalties, key=lambda source: self._penalties[source].until)]
+    def _now(self) -> int:
+        return round(self._monotonic() * _S)

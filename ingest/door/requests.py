@@ -114,10 +114,18 @@ class RequestHandler(Quiet, SFTPServerHandler):
         self._show_hints = "OpenSSH" in str(reader.get_extra_info("client_version", ""))
 
     async def run(self) -> None:
-        """Serve until the session ends; nothing stays open, whichever way it ends."""
+        """Serve until the session ends; nothing stays open, whichever way it ends.
+
+        What leaves this ends the whole connection, with all its sessions: so nothing does.
+        """
         try:
             await self._view.prepare()
             await super().run()
+        except EOFError:  # before the first request
+            await self._cleanup(None)
+        except Exception as error:
+            log.exception("a session failed", action="door_request_failed", account=self._account)
+            await self._cleanup(error)
         finally:
             self._view.end()
 

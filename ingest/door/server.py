@@ -19,6 +19,7 @@ from ingest.addresses import read_addresses
 from ingest.clock import Now, utc_now
 from ingest.door import algorithms
 from ingest.door.connection import DoorConnection
+from ingest.door.counts import Counts
 from ingest.door.errors import AddressUnavailable
 from ingest.door.handshake import Handshake
 from ingest.door.host_key import load_host_key
@@ -34,6 +35,8 @@ _KEEPALIVES_UNANSWERED = 3
 _BACKLOG = 128
 _END_S = 5.0
 _SWEEP_S = 3600.0
+_LOOK_FOR_DEAD_S = 1.0
+_LOOK_AT_ACCESS_S = 3.0
 _THREADS = 128
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -61,20 +64,24 @@ class Door:
         self._accesses = accesses
         self._published = published
         self._now = now
-        self._occupancy = Occupancy(settings)
-        self._uploads = UploadsInProgress()
+        self._counts: Counts
+        self._occupancy: Occupancy
+        self._uploads: UploadsInProgress
         self._options: asyncssh.SSHServerConnectionOptions
         self._listener: asyncio.Server | None = None
-        self._sweeping: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Listen.
 
         Raises `HostKeyMissing`, `HostKeyExposed` or `HostKeyUnusable` for a host key, `AddressUnavailable` when the
-        address cannot be had.
+        address cannot be had, `SharedCountsUnusable` when doors on one port cannot count together.
         """
         settings = self._settings
         self._options = await asyncio.to_thread(self._make_options, settings)
+        self._counts = await asyncio.to_thread(self._make_counts)
+        self._occupancy = Occupancy(settings, self._counts)
+        self._uploads = UploadsInProgress(self._counts)
         # the library tells of each connection and request; what matters of it is logged here, with names checked
         logging.getLogger("asyncssh").setLevel(logging.WARNING)
         _take_all_descriptors()
@@ -91,12 +98,14 @@ class Door:
                 reuse_port=settings.reuse_port or None,
             )
         except OSError as error:
+            self._counts.close()
             raise AddressUnavailable(
                 f"The door cannot listen on {settings.host} port {settings.port}: {error.strerror or error}. "
                 "End the program that uses it, or change `door.host` or `door.port` in the settings."
             ) from error
         self.port = self._listener.sockets[0].getsockname()[1]
-        self._sweeping = asyncio.create_task(self._sweep())
+        tasks = (self._sweep(), self._end_what_may_no_longer_be(), self._forget_dead_doors())
+        self._tasks = [asyncio.create_task(task) for task in tasks]
         log.info("the door is open", action="door_open", port=self.port)
 
     async def reload(self, settings: DoorSettings) -> None:
@@ -119,8 +128,8 @@ class Door:
             return
         listener, self._listener = self._listener, None
         listener.close()
-        if self._sweeping is not None:
-            self._sweeping.cancel()
+        for task in self._tasks:
+            task.cancel()
         self._uploads.closed = True
         try:
             async with asyncio.timeout(timeout_s):
@@ -138,7 +147,13 @@ class Door:
                 await listener.wait_closed()
         except TimeoutError:  # storage that hangs: the process may end all the same, nothing was promised to a client
             log.warning("a connection did not end", action="door_closed")
+        self._counts.close()
         log.info("the door is closed", action="door_closed", connections=len(connections))
+
+    def _make_counts(self) -> Counts:
+        if not self._settings.reuse_port:
+            return Counts()
+        return Counts.shared(self._settings.shared_dir, self._spool.root)
 
     def _make_options(self, settings: DoorSettings) -> asyncssh.SSHServerConnectionOptions:
         """Every option of the library that matters, also where its default is ours; reads the host keys."""
@@ -209,6 +224,30 @@ class Door:
                 if swept:
                     log.info("unfinished uploads were removed", action="door_swept", parts=swept)
             await asyncio.sleep(_SWEEP_S)
+
+    async def _end_what_may_no_longer_be(self) -> None:
+        """End the connections of accounts and keys that open nothing any more, every few seconds."""
+        while True:
+            await asyncio.sleep(_LOOK_AT_ACCESS_S)
+            logged_in = self._occupancy.logged_in()
+            for account, connections in logged_in.items():
+                try:
+                    access = await self._accesses(account)
+                except Exception as error:  # nobody is thrown out because the ledger is busy
+                    log.warning(
+                        "accesses cannot be looked at", action="door_access_unknown", detail=type(error).__name__
+                    )
+                    break
+                for connection in connections:
+                    if isinstance(owner := connection.get_owner(), DoorConnection):
+                        owner.end_unless_open(access)
+
+    async def _forget_dead_doors(self) -> None:
+        """Let doors that were killed count no more."""
+        while True:
+            if dead := self._counts.forget_the_dead():
+                log.warning("doors on this port have ended without a word", action="door_others_gone", doors=dead)
+            await asyncio.sleep(_LOOK_FOR_DEAD_S)
 
 
 def _take_all_descriptors() -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from asyncssh import SFTPError, SFTPFailure, SFTPNoSpaceOnFilesystem
 
+from ingest.door.counts import Counts
 from ingest.door.quota import Quota
 from ingest.parts import Part
 from ingest.spool import Spool
@@ -143,7 +144,8 @@ class Progress:
 class UploadsInProgress:
     """Which names are being uploaded now, in all sessions of this process, and how much each account has waiting."""
 
-    def __init__(self) -> None:
+    def __init__(self, counts: Counts) -> None:
+        self._counts = counts
         self._names: set[tuple[str, str]] = set()
         self._quotas: dict[str, Quota] = {}
         self._none = asyncio.Event()
@@ -173,7 +175,9 @@ class UploadsInProgress:
 
     def quota(self, account: str) -> Quota:
         """The account's count; it is forgotten some time after its last upload."""
-        return self._quotas.setdefault(account, Quota())
+        if (quota := self._quotas.get(account)) is None:
+            quota = self._quotas[account] = Quota(self._counts, account)
+        return quota
 
     async def wait_until_none(self) -> None:
         """Return when no upload is in progress."""

@@ -125,8 +125,8 @@ class Collector:
 
     def _data_file_of(self, account: str, manifest: str) -> tuple[bool, str | None]:
         """Whether the manifest can be read, and the data file that it names."""
-        path = self._spool.drop(account) / manifest
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with self._spool.opened(account) as drop:
+            descriptor = os.open(manifest, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=drop)
         with os.fdopen(descriptor, "rb") as file:
             content = file.read(MAX_JSON_BYTES + 1)
         try:

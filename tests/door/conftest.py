@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import json
+import os
+import signal
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +30,14 @@ class Answer:
     code: int
     out: str
     err: str
+
+
+@dataclass
+class DoorProcess:
+    """A door in a process of its own."""
+
+    process: asyncio.subprocess.Process
+    port: int
 
 
 @dataclass
@@ -112,8 +124,9 @@ class Site:
             "config": None,
             "agent_path": None,
         }
+        port = options.pop("port", self.door.port)
         connection: AbstractAsyncContextManager[asyncssh.SSHClientConnection] = asyncssh.connect(
-            "127.0.0.1", self.door.port, **(arguments | options)
+            "127.0.0.1", port, **(arguments | options)
         )
         return connection
 
@@ -135,6 +148,26 @@ def _is_locked(part: Path) -> bool:
         except BlockingIOError:
             return True
         return False
+
+
+@asynccontextmanager
+async def door_process(folder: Path, *before: str, **settings: object) -> AsyncIterator[DoorProcess]:
+    """A door in a process of its own, on the spool in ``folder``; run by the program ``before`` it, if one is given."""
+    process = await asyncio.create_subprocess_exec(
+        *before, sys.executable, "-m", "tests.door.door_process", str(folder), json.dumps(settings, default=str),
+        stdout=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[2], start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    try:
+        line = b""
+        while not line.startswith(b"port "):
+            line = await asyncio.wait_for(process.stdout.readline(), 60)
+            assert line, "the door did not open"
+        yield DoorProcess(process, int(line.split()[1]))
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.communicate()
 
 
 async def until(fact: Callable[[], bool]) -> None:
@@ -191,8 +224,9 @@ def open_site(tmp_path: Path, keys: Path) -> OpenSite:
         async def note(account: str, name: str) -> None:
             recorded.append((account, name))
 
+        defaults = {"host": "127.0.0.1", "port": 0, "host_key_file": host_key, "shared_dir": tmp_path}
         door = Door(
-            DoorSettings.model_validate({"host": "127.0.0.1", "port": 0, "host_key_file": host_key, **settings}),
+            DoorSettings.model_validate(defaults | settings),
             spool,
             accesses=accesses,
             published=published or note,

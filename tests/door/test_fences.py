@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ingest.door.counts import Counts
 from ingest.door.occupancy import Occupancy
 from ingest.door.penalties import Misdeed
 from ingest.door.proxy_protocol import ProxyHeader, ProxyHeaderInvalid, read_proxy_header
@@ -69,7 +70,7 @@ def test_chance_drops_the_more_the_nearer_the_limit_is() -> None:
     limits = DoorSettings(random_drop_from=20, max_unauthenticated=50, max_connections_per_source=1000)
     reached: dict[int, list[bool]] = {}
     for _ in range(300):
-        occupancy = Occupancy(limits, chance=chance.random)
+        occupancy = Occupancy(limits, Counts(), chance=chance.random)
         for _ in range(80):
             waiting = len(occupancy.connections)
             refusal = occupancy.enter(_Someone(), "192.0.2.7")
@@ -84,7 +85,7 @@ def test_chance_drops_the_more_the_nearer_the_limit_is() -> None:
 
 def test_those_who_have_logged_in_do_not_count_for_the_early_drop() -> None:
     limits = DoorSettings(random_drop_from=2, max_unauthenticated=3, max_connections_per_source=100)
-    occupancy = Occupancy(limits, chance=lambda: 0.0)
+    occupancy = Occupancy(limits, Counts(), chance=lambda: 0.0)
     for _ in range(15):
         inside = _Someone()
         assert occupancy.enter(inside, "192.0.2.7") is None
@@ -94,14 +95,14 @@ def test_those_who_have_logged_in_do_not_count_for_the_early_drop() -> None:
 
 def test_descriptors_are_kept_for_those_who_are_inside() -> None:
     """FAULTS S6: connections are refused while there are descriptors left for uploads."""
-    occupancy = Occupancy(DoorSettings())
+    occupancy = Occupancy(DoorSettings(), Counts())
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     assert occupancy.enter(_Someone(), "192.0.2.7", most - 1) == "descriptors"
     assert occupancy.enter(_Someone(), "192.0.2.7", 10) is None
 
 
 def test_refused_connection_is_not_held_against_its_source() -> None:
-    occupancy = Occupancy(DoorSettings(max_connections=1, penalty_exempt=""))
+    occupancy = Occupancy(DoorSettings(max_connections=1, penalty_exempt=""), Counts())
     assert occupancy.enter(_Someone(), "192.0.2.7") is None
     for _ in range(50):
         refused = _Someone()
@@ -110,7 +111,7 @@ def test_refused_connection_is_not_held_against_its_source() -> None:
 
 
 def test_login_too_many_is_not_held_against_its_source() -> None:
-    occupancy = Occupancy(DoorSettings(max_connections_per_account=1, penalty_exempt=""))
+    occupancy = Occupancy(DoorSettings(max_connections_per_account=1, penalty_exempt=""), Counts())
     inside = _Someone()
     occupancy.enter(inside, "192.0.2.7")
     assert occupancy.log_in(inside, "acme")

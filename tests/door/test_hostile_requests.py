@@ -283,6 +283,39 @@ async def test_garbage_ends_the_session_and_not_the_door(site: Site) -> None:
     await until(lambda: not site.parts())
 
 
+@pytest.mark.parametrize(
+    "sent", [b"", b"\0\0", b"\0\0\0\x05\x01", b"\0\0\0\0", b"\xff" * 4, b"\0\0\0\x05\x03\0\0\0\x03"]
+)
+async def test_session_that_ends_before_it_has_begun_ends_no_other(site: Site, sent: bytes) -> None:
+    """FAULTS S25: found by fuzzing; the library would end the connection, with the upload of another session on it."""
+    async with site.connect() as connection:
+        sftp = await connection.start_sftp_client()
+        async with sftp.open("a", "wb") as file:
+            writer, reader, _ = await connection.open_session(subsystem="sftp", encoding=None)
+            writer.write(sent)
+            writer.write_eof()
+            assert await asyncio.wait_for(reader.read(), 30) == b""
+            await file.write(b"x")
+    assert site.published == [("acme", "a")]
+
+
+async def test_session_on_a_drop_that_cannot_be_opened_ends_no_other(site: Site) -> None:
+    """FAULTS S1, S25: what should be a folder is a link; the client hears nothing of this machine."""
+    async with site.connect() as connection:
+        sftp = await connection.start_sftp_client()
+        drop, away = site.spool.drop("acme"), site.folder / "away"
+        drop.rename(away)
+        drop.symlink_to(away)
+        site.spool.results("acme").rmdir()
+        with pytest.raises(asyncssh.SFTPError) as caught:
+            await connection.start_sftp_client()
+        assert str(site.folder) not in str(caught.value)
+        assert not (away / "results").exists()
+        drop.unlink()
+        away.rename(drop)
+        await sftp.stat("/")
+
+
 def _all_files(site: Site) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in site.spool.root.rglob("*") if path.is_file()}
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import sys
 import time
 
 import asyncssh
 import pytest
 from asyncssh import FXF_APPEND, FXF_CREAT, FXF_READ, FXF_TRUNC, FXF_WRITE
 
-from tests.door.conftest import OpenSite, Site, until
+from tests.door.conftest import OpenSite, Site, door_process, until
 
 CONTENT = random.Random(7).randbytes(400_000)
 
@@ -229,53 +228,15 @@ async def test_two_doors_on_one_spool_have_one_winner(open_site: OpenSite) -> No
     assert site.parts() == []
 
 
-_SLOW_WRITER = """
-import asyncio, sys
-from pathlib import Path
-from ingest.door import Door
-from ingest.ledger.ssh_keys import Access
-from ingest.settings import DoorSettings
-from ingest.spool import Spool
-from ingest.ssh_keys import read_ssh_key
-
-async def main():
-    folder = Path(sys.argv[1])
-    access = Access((read_ssh_key((folder / "acme.pub").read_text()),))
-    async def accesses(account): return access
-    async def published(account, name): pass
-    settings = DoorSettings(port=0, host_key_file=folder / "host_key")
-    door = Door(settings, Spool(folder / "spool"), accesses=accesses, published=published)
-    await door.start()
-    print("port", door.port, flush=True)
-    await asyncio.Event().wait()
-
-asyncio.run(main())
-"""
-
-
 async def test_upload_goes_on_after_the_door_was_killed(site: Site) -> None:
     """FAULTS S13: SIGKILL of the daemon in the middle of a write."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", _SLOW_WRITER, site.folder, stdout=asyncio.subprocess.PIPE
-    )
-    assert process.stdout is not None
-    try:
-        line = b""
-        while not line.startswith(b"port "):
-            line = await asyncio.wait_for(process.stdout.readline(), 30)
-        connection = await asyncssh.connect(
-            "127.0.0.1", int(line.split()[1]), username="acme", client_keys=[str(site.key("acme"))],
-            known_hosts=None, config=None, agent_path=None,
-        )  # fmt: skip
+    async with door_process(site.folder) as other:
+        connection = await site.connect(port=other.port, known_hosts=None).__aenter__()
         sftp = await connection.start_sftp_client()
         file = await sftp.open("users.csv", "wb")
         await file.write(CONTENT[:1000])
-        process.kill()
+        other.process.kill()
         await connection.wait_closed()
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
     assert site.unfinished() == {"users.csv": CONTENT[:1000]}
     (site.folder / "users.csv").write_bytes(CONTENT)
     assert (await site.sftp("reput users.csv")).code == 0

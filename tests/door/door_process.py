@@ -1,0 +1,40 @@
+"""A door in a process of its own, which may be killed or watched; it knows the account ``acme``.
+
+    python -m tests.door.door_process FOLDER SETTINGS
+
+FOLDER holds ``acme.pub``, ``host_key`` and ``spool``; SETTINGS is JSON. Prints its port.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+from ingest.door import Door
+from ingest.ledger.ssh_keys import Access
+from ingest.settings import DoorSettings
+from ingest.spool import Spool
+from ingest.ssh_keys import read_ssh_key
+
+
+async def _serve(folder: Path, settings: dict[str, object]) -> None:
+    access = Access((read_ssh_key((folder / "acme.pub").read_text()),))
+
+    async def accesses(account: str) -> Access | None:
+        return access if account == "acme" else None
+
+    async def published(account: str, name: str) -> None:
+        """Nothing is recorded."""
+
+    wanted = DoorSettings.model_validate({"port": 0, "host_key_file": folder / "host_key", **settings})
+    door = Door(wanted, Spool(folder / "spool"), accesses=accesses, published=published)
+    await door.start()
+    sys.stdout.write(f"port {door.port}\n")
+    sys.stdout.flush()
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve(Path(sys.argv[1]), json.loads(sys.argv[2])))
