@@ -24,6 +24,7 @@ from ingest.ledger.pgp_keys import PgpKeys
 from ingest.ledger.queue import Queue
 from ingest.ledger.signers import Signers
 from ingest.ledger.ssh_keys import SshKeys
+from ingest.ledger.timeline import Timeline
 from ingest.settings import Settings
 from ingest.spool import Spool
 from keystore.errors import MasterKeyMissing
@@ -50,7 +51,12 @@ class App:
         self.ssh_keys = SshKeys(self.database)
         self.imports = Imports(self.database)
         self.history = History(self.database)
-        self.queue = Queue(self.database, lease=timedelta(seconds=settings.worker.lease_s))
+        self.queue = Queue(
+            self.database,
+            lease=timedelta(seconds=settings.worker.lease_s),
+            longest_wait=timedelta(seconds=settings.worker.retry_ceiling_s),
+        )
+        self.timeline = Timeline(self.database)
         self.outbox = Outbox(self.database)
         self.spool = Spool(settings.spool_dir)
         self.master_keys = MasterKeys(self.database)

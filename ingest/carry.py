@@ -89,7 +89,7 @@ class Carrier:
         except LeaseLost:
             log.warning("import_lease_lost", action="import_lease_lost")
         except Interrupted:
-            self._queue.give_back(lease)
+            self._queue.give_back(lease, self._now())
             log.info("import_given_back", action="import_given_back")
             raise
         except LedgerUnavailable:
@@ -185,7 +185,12 @@ class Carrier:
                 log.warning("import_deferred", action="import_deferred", wait_s=wait)
                 next_attempt_at = now + timedelta(seconds=wait)
                 self._queue.defer(
-                    attempt.lease, code=code, message=message, next_attempt_at=next_attempt_at, give_up_at=give_up_at
+                    attempt.lease,
+                    now,
+                    code=code,
+                    message=message,
+                    next_attempt_at=next_attempt_at,
+                    give_up_at=give_up_at,
                 )
                 return
             consequence = OUR_FAULT

@@ -141,6 +141,6 @@ class Collector:
             return
         if data_file is not None:
             self._spool.take(account, data_file, import_id, "data")  # one that is gone fails the import, by name
-        self._imports.ready(import_id)
+        self._imports.ready(import_id, self._now())
         _log.info("import_received", action="import_received", account=account, import_id=import_id)
         self._on_ready(import_id)

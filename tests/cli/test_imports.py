@@ -187,7 +187,7 @@ def received(desk: Desk) -> str:
         for which, name in (("manifest", "events.manifest"), ("data", "events.csv.asc")):
             os.link(desk.folder / name, app.spool.drop("acme") / name)
             assert app.spool.take("acme", name, import_id, "manifest" if which == "manifest" else "data")
-        app.imports.ready(import_id)
+        app.imports.ready(import_id, app.now())
     return import_id
 
 
