@@ -22,6 +22,7 @@ from ingest.ledger.master_keys import MasterKeys
 from ingest.ledger.outbox import Outbox
 from ingest.ledger.pgp_keys import PgpKeys
 from ingest.ledger.queue import Queue
+from ingest.ledger.replays import Replays
 from ingest.ledger.signers import Signers
 from ingest.ledger.ssh_keys import SshKeys
 from ingest.ledger.timeline import Timeline
@@ -51,6 +52,7 @@ class App:
         self.ssh_keys = SshKeys(self.database)
         self.imports = Imports(self.database)
         self.history = History(self.database)
+        self.replays = Replays(self.database)
         self.queue = Queue(
             self.database,
             lease=timedelta(seconds=settings.worker.lease_s),
@@ -108,6 +110,7 @@ class App:
             pgp_keys=self.pgp_keys,
             signers=self.signers,
             history=self.history,
+            replays=self.replays,
             keyring=self.keyring,
             spool=self.spool,
             lake=self.lake,

@@ -227,7 +227,16 @@ class Carrier:
         if report.state == State.SUCCEEDED and (before := self._history.previous(report)) is not None:
             report = replace(report, drift=drift_between(before, report))
         report = replace(report, finished_at=self._now(), seconds=attempt.watch.rounded())
-        settle(self._queue, self._spool, attempt.lease, report, attempt.account, self._now, rejects=rejects)
+        settle(
+            self._queue,
+            self._spool,
+            attempt.lease,
+            report,
+            attempt.account,
+            self._now,
+            rejects=rejects,
+            keep_files=self._settings.retention.archive_days > 0,
+        )
         _log.info(
             "import_settled",
             action="import_settled",

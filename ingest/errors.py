@@ -99,6 +99,12 @@ class MoveRefused(Refused):
     code: ClassVar[str] = "move_refused"
 
 
+class ReplayRefused(Refused):
+    """An import cannot be replayed as asked; nothing was changed, and the text says why."""
+
+    code: ClassVar[str] = "replay_refused"
+
+
 class StillNeeded(Refused):
     """What was to be removed is needed for now; nothing was changed, and the text says for what and what to do."""
 

@@ -7,7 +7,9 @@ every move is one rename.
     drops/<account>/           what the client sees; complete files only
     drops/<account>/results/   what the client may read and never write
     parts/<account>/           uploads in progress and unfinished ones, each under the name that it will have
-    taken/<import ID>/         ``manifest`` and ``data`` of one import
+    taken/<import ID>/         ``manifest`` and ``data`` of one import, kept for a while after its end, and an empty
+                               file that is named after its account: so they have an owner also in a ledger that was
+                               restored from a time before them
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -29,6 +31,7 @@ Taken = Literal["manifest", "data"]
 
 _RESULT_NAME = re.compile(r"[A-Za-z0-9_()+@][A-Za-z0-9 ._()+@-]{0,254}")
 _IN_PROGRESS = (".filepart", ".part", ".partial", ".tmp")
+_OWNER = ".account"
 _MANIFEST = (".manifest", ".manifest.json", ".manifest.yaml", ".manifest.yml")
 
 
@@ -181,15 +184,44 @@ class Spool:
         target = self.taken(import_id, which)
         if target.exists():
             return True
-        target.parent.mkdir(mode=0o700, exist_ok=True)
         try:
-            (self.drop(account) / name).rename(target)
+            self._take(account, self.drop(account) / name, target)
         except FileNotFoundError:
             return False
+        return True
+
+    def take_part(self, account: str, part: Path, import_id: str, which: Taken) -> None:
+        """Move a part of `new_part` to where one file of an import lies; its bytes are made durable as well."""
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        self._take(account, part, self.taken(import_id, which))
+
+    def _take(self, account: str, source: Path, target: Path) -> None:
+        target.parent.mkdir(mode=0o700, exist_ok=True)
+        (target.parent / f"{account}{_OWNER}").touch(mode=0o600)
+        source.rename(target)
         fsync_folder(target.parent)
         fsync_folder(self._taken)
-        fsync_folder(self.drop(account))
-        return True
+        fsync_folder(source.parent)
+
+    def owner(self, import_id: str) -> str | None:
+        """The account whose files these are; ``None`` when they do not say, or there are none."""
+        with contextlib.suppress(FileNotFoundError):
+            for entry in (self._taken / import_id).iterdir():
+                if entry.name.endswith(_OWNER):
+                    return entry.name.removesuffix(_OWNER)
+        return None
+
+    def all_taken(self) -> list[str]:
+        """The IDs of all imports that have files here, in the order of their receipt."""
+        return sorted(entry.name for entry in self._taken.iterdir() if entry.is_dir())
+
+    def taken_bytes(self, import_id: str) -> int:
+        """The size of the files of an import; 0 when they are gone."""
+        try:
+            return sum(entry.stat(follow_symlinks=False).st_size for entry in (self._taken / import_id).iterdir())
+        except FileNotFoundError:
+            return 0
 
     def write_result(self, account: str, name: str, content: bytes) -> None:
         """Put a file into the account's ``results``, durably and whole; the same name again replaces it."""
@@ -205,10 +237,16 @@ class Spool:
     def discard_taken(self, import_id: str) -> None:
         """Remove the files of an import that is over; nothing happens when they are gone."""
         folder = self._taken / import_id
-        for which in ("manifest", "data"):
-            (folder / which).unlink(missing_ok=True)
         with contextlib.suppress(FileNotFoundError):
+            # the owner's name last: what a crash leaves of an import still says whose it is
+            for file in sorted(folder.iterdir(), key=lambda entry: entry.name.endswith(_OWNER)):
+                file.unlink(missing_ok=True)
             folder.rmdir()
+
+    def remove_results(self, account: str, names: Iterable[str]) -> None:
+        """Remove files of the account's ``results``; nothing happens to those that are gone."""
+        for name in names:
+            (self.results(account) / name).unlink(missing_ok=True)
 
     def remove_account(self, account: str) -> None:
         """Delete an account's drop, its results and its uploads in progress; nothing happens when they are gone."""

@@ -130,7 +130,9 @@ def test_settled_twice_settles_once(queue: Queue, imports: Imports) -> None:
 def test_deferred_import_waits_for_its_time(queue: Queue, imports: Imports) -> None:
     received(imports)
     lease = claimed(queue)
-    queue.defer(lease, NOW, code="store.unavailable", message="later", next_attempt_at=NOW + LEASE, give_up_at=NOW + LEASE)
+    queue.defer(
+        lease, NOW, code="store.unavailable", message="later", next_attempt_at=NOW + LEASE, give_up_at=NOW + LEASE
+    )
     assert queue.claim(NOW + LEASE / 2) is None
     assert claimed(queue, LEASE).report.attempts == 2
 
