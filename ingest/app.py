@@ -25,6 +25,7 @@ from ingest.ledger.queue import Queue
 from ingest.ledger.replays import Replays
 from ingest.ledger.signers import Signers
 from ingest.ledger.ssh_keys import SshKeys
+from ingest.ledger.sweeps import Sweeps
 from ingest.ledger.timeline import Timeline
 from ingest.settings import Settings
 from ingest.spool import Spool
@@ -53,6 +54,7 @@ class App:
         self.imports = Imports(self.database)
         self.history = History(self.database)
         self.replays = Replays(self.database)
+        self.sweeps = Sweeps(self.database)
         self.queue = Queue(
             self.database,
             lease=timedelta(seconds=settings.worker.lease_s),

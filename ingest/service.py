@@ -17,6 +17,7 @@ from ingest.ledger.ssh_keys import Access
 from ingest.notices.deliver import deliver_due
 from ingest.notices.mailer import Mailer
 from ingest.outcomes import cause_of
+from ingest.retention import sweep
 from ingest.settings import Settings
 from ingest.steps.collect import Collector
 from ingest.watch import watch
@@ -27,6 +28,7 @@ from stores.errors import StoreError
 _DRAIN_S = 20.0
 _OUTBOX_POLL_S = 2.0
 _LOOK_AT_KEYS_S = 3600.0
+_SWEEP_S = 3600.0
 
 _log = structlog.get_logger()
 
@@ -60,6 +62,7 @@ class Service:
         app = self._app
         await asyncio.to_thread(_prepare, app)
         async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(_cancelled, asyncio.create_task(self._sweep()))
             if Part.NOTICES in self._parts:
                 stack.push_async_callback(_cancelled, asyncio.create_task(self._look_at_keys()))
             if Part.NOTICES in self._parts and app.settings.mail.host:
@@ -141,6 +144,15 @@ class Service:
             except Exception as error:  # a look that ended for good would be missed by nobody
                 _log.error("keys_not_looked_at", action="keys_not_looked_at", detail=cause_of(error))
             await asyncio.sleep(_LOOK_AT_KEYS_S)
+
+    async def _sweep(self) -> None:
+        """Remove what is older than it has to be, at the start and then every hour."""
+        while True:
+            try:
+                await asyncio.to_thread(sweep, self._app)
+            except Exception as error:  # the next one may go through
+                _log.error("not_swept", action="not_swept", detail=cause_of(error))
+            await asyncio.sleep(_SWEEP_S)
 
 
 def _prepare(app: App) -> None:

@@ -139,13 +139,13 @@ class Spool:
             part.unlink()
         fsync_folder(self.drop(account))
 
-    def sweep_parts(self, *, older_than_s: float) -> int:
+    def sweep_parts(self, *, older_than_s: float, dry_run: bool = False) -> int:
         """Remove uploads that nobody goes on with: nothing was written to them for so long. Tells how many."""
         swept = 0
         newest = time.time() - older_than_s
         for part in self._parts.glob("*/*"):
             with contextlib.suppress(FileNotFoundError):
-                if part.stat(follow_symlinks=False).st_mtime < newest and _unlink_unless_locked(part):
+                if part.stat(follow_symlinks=False).st_mtime < newest and (dry_run or _unlink_unless_locked(part)):
                     swept += 1
         return swept
 
@@ -206,22 +206,19 @@ class Spool:
 
     def owner(self, import_id: str) -> str | None:
         """The account whose files these are; ``None`` when they do not say, or there are none."""
-        with contextlib.suppress(FileNotFoundError):
-            for entry in (self._taken / import_id).iterdir():
-                if entry.name.endswith(_OWNER):
-                    return entry.name.removesuffix(_OWNER)
-        return None
+        names = [file.name for file in self.taken_files(import_id)]
+        return next((name.removesuffix(_OWNER) for name in names if name.endswith(_OWNER)), None)
 
     def all_taken(self) -> list[str]:
         """The IDs of all imports that have files here, in the order of their receipt."""
         return sorted(entry.name for entry in self._taken.iterdir() if entry.is_dir())
 
-    def taken_bytes(self, import_id: str) -> int:
-        """The size of the files of an import; 0 when they are gone."""
+    def taken_files(self, import_id: str) -> list[Path]:
+        """The files of an import that are there."""
         try:
-            return sum(entry.stat(follow_symlinks=False).st_size for entry in (self._taken / import_id).iterdir())
+            return list((self._taken / import_id).iterdir())
         except FileNotFoundError:
-            return 0
+            return []
 
     def write_result(self, account: str, name: str, content: bytes) -> None:
         """Put a file into the account's ``results``, durably and whole; the same name again replaces it."""
@@ -237,10 +234,10 @@ class Spool:
     def discard_taken(self, import_id: str) -> None:
         """Remove the files of an import that is over; nothing happens when they are gone."""
         folder = self._taken / import_id
+        # the owner's name last: what a crash leaves of an import still says whose it is
+        for file in sorted(self.taken_files(import_id), key=lambda file: file.name.endswith(_OWNER)):
+            file.unlink(missing_ok=True)
         with contextlib.suppress(FileNotFoundError):
-            # the owner's name last: what a crash leaves of an import still says whose it is
-            for file in sorted(folder.iterdir(), key=lambda entry: entry.name.endswith(_OWNER)):
-                file.unlink(missing_ok=True)
             folder.rmdir()
 
     def remove_results(self, account: str, names: Iterable[str]) -> None:

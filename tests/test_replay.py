@@ -76,7 +76,7 @@ def test_replay_stores_only_the_rows_that_were_rejected(workshop: Workshop) -> N
 
 def test_replayed_events_are_there_once_and_keep_their_time_of_receipt(workshop: Workshop) -> None:
     data = "identity,score\n" + "".join(f"u{n},{'none' if n % 3 else n}\n" for n in range(30))
-    event = {"type": "event", "eventName": "Scored", "columns": {"score": {"dataType": "Integer"}}}
+    event: dict[str, Any] = {"type": "event", "eventName": "Scored", "columns": {"score": {"dataType": "Integer"}}}
     first = workshop.received(data, **event)
     assert workshop.carried_out().rows_stored == 10
     received_at = workshop.now

@@ -33,7 +33,6 @@ _KEEPALIVE_S = 30
 _KEEPALIVES_UNANSWERED = 3
 _BACKLOG = 128
 _END_S = 5.0
-_SWEEP_S = 3600.0
 _THREADS = 128
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -65,7 +64,6 @@ class Door:
         self._uploads = UploadsInProgress()
         self._options: asyncssh.SSHServerConnectionOptions
         self._listener: asyncio.Server | None = None
-        self._sweeping: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Listen.
@@ -96,7 +94,6 @@ class Door:
                 "End the program that uses it, or change `door.host` or `door.port` in the settings."
             ) from error
         self.port = self._listener.sockets[0].getsockname()[1]
-        self._sweeping = asyncio.create_task(self._sweep())
         log.info("the door is open", action="door_open", port=self.port)
 
     async def reload(self, settings: DoorSettings) -> None:
@@ -119,8 +116,6 @@ class Door:
             return
         listener, self._listener = self._listener, None
         listener.close()
-        if self._sweeping is not None:
-            self._sweeping.cancel()
         self._uploads.closed = True
         try:
             async with asyncio.timeout(timeout_s):
@@ -197,18 +192,6 @@ class Door:
             published=self._published,
             now=self._now,
         )
-
-    async def _sweep(self) -> None:
-        """Remove unfinished uploads that are too old, now and every hour."""
-        while True:
-            try:
-                swept = await asyncio.to_thread(self._spool.sweep_parts, older_than_s=self._settings.keep_unfinished_s)
-            except OSError as error:
-                log.warning("unfinished uploads were not swept", action="door_sweep_failed", error=error.strerror)
-            else:
-                if swept:
-                    log.info("unfinished uploads were removed", action="door_swept", parts=swept)
-            await asyncio.sleep(_SWEEP_S)
 
 
 def _take_all_descriptors() -> None:

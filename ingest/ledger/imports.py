@@ -87,7 +87,7 @@ class Imports:
                 connection.execute(delete(imports).where(imports.c.id == import_id))
 
     def retry(self, import_id: str, now: datetime) -> bool:
-        """Make a held or failed import ready again; whether it was one.
+        """Make a held or failed import whose files are kept ready again; whether it was one.
 
         Raises `MoveRefused` when it was replayed since: then the replay is what may be tried again.
         """
@@ -97,13 +97,16 @@ class Imports:
                 raise MoveRefused(f"The import {import_id} was replayed as {newest}: try that one again, or replay it.")
             retried = connection.execute(
                 update(imports)
-                .where(imports.c.id == import_id, imports.c.state.in_([State.HELD, State.FAILED]))
+                .where(
+                    imports.c.id == import_id,
+                    imports.c.state.in_([State.HELD, State.FAILED]),
+                    imports.c.files_removed_at.is_(None),
+                )
                 .values(
                     state=State.READY,
                     lost=0,
                     give_up_at=None,
                     next_attempt_at=None,
-                    files_removed_at=None,
                     results_removed_at=None,
                 )
             )
