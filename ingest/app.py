@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ingest.clock import Now, utc_now
+from ingest.disk import Disk
 from ingest.ledger import audit
 from ingest.ledger.accounts import Accounts
 from ingest.ledger.database import Database
@@ -63,6 +64,7 @@ class App:
         self.timeline = Timeline(self.database)
         self.outbox = Outbox(self.database)
         self.spool = Spool(settings.spool_dir)
+        self.disk = Disk([settings.data_dir, settings.spool_dir, settings.lake_dir], settings.disk)
         self.master_keys = MasterKeys(self.database)
         self.held_keys = HeldKeys(settings.vault.master_key_file, allow_environment=settings.vault.allow_environment)
 
@@ -125,6 +127,7 @@ class App:
             history=self.history,
             pipeline=pipeline,
             spool=self.spool,
+            disk=self.disk,
             lake=self.lake,
             now=self.now,
         )

@@ -15,6 +15,7 @@ import structlog
 
 from ingest.backoff import next_attempt
 from ingest.clock import Now
+from ingest.disk import Disk
 from ingest.drift import drift_between
 from ingest.errors import (
     AccountDisabled,
@@ -63,6 +64,7 @@ class Carrier:
         history: History,
         pipeline: Pipeline,
         spool: Spool,
+        disk: Disk,
         lake: Lake,
         now: Now,
     ) -> None:
@@ -72,6 +74,7 @@ class Carrier:
         self._history = history
         self._pipeline = pipeline
         self._spool = spool
+        self._disk = disk
         self._lake = lake
         self._now = now
 
@@ -140,6 +143,7 @@ class Carrier:
         """Read the manifest, and tell the sender that the file was picked up."""
         if attempt.lease.lost >= self._settings.worker.max_lost:
             raise WorkerLost(f"{attempt.lease.lost} workers were lost over this import. Its files are kept.")
+        self._disk.check_import(self._spool.size(attempt.report.id))
         try:
             with self._spool.taken(attempt.report.id, "manifest").open("rb") as file:
                 content = file.read(MAX_JSON_BYTES + 1)

@@ -84,9 +84,17 @@ def _folders(app: App) -> Iterator[Finding]:
     else:
         yield Finding("data folder", Verdict.OK, str(folder))
     yield _one_file_system(app)
-    free = shutil.disk_usage(folder).free
-    enough = free >= _ENOUGH_DISK_BYTES
-    yield Finding("disk", Verdict.OK if enough else Verdict.WARN, f"{free / 1e9:,.1f} GB free")
+    yield _disk(app)
+
+
+def _disk(app: App) -> Finding:
+    free = app.disk.free()
+    app.disk.look()
+    text = f"{free.bytes / 1e9:,.1f} GB free" + ("" if free.inodes is None else f", for {free.inodes:,} files")
+    if app.disk.is_low:
+        stopped = "uploads and imports are" if app.disk.is_lowest else "new uploads are"
+        return Finding("disk", Verdict.FAIL, f"{text}: {stopped} refused (`disk` in the settings); make room")
+    return Finding("disk", Verdict.OK if free.bytes >= _ENOUGH_DISK_BYTES else Verdict.WARN, text)
 
 
 def _one_file_system(app: App) -> Finding:

@@ -55,6 +55,12 @@ class SpoolUnavailable(IngestError):
     code = "spool.unavailable"
 
 
+class DiskFull(IngestError):
+    """The disk has no room for an import now; another try may find some."""
+
+    code = "disk.full"
+
+
 class LedgerUnavailable(IngestError):
     """The ledger cannot be read or written now; another try may work."""
 

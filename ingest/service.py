@@ -102,7 +102,9 @@ class Service:
             except Exception as error:
                 _log.error("collect_failed", action="collect_failed", account=account, detail=cause_of(error))
 
-        door = Door(app.settings.door, app.spool, accesses=self._access, published=published, now=app.now)
+        door = Door(
+            app.settings.door, app.spool, accesses=self._access, published=published, disk=app.disk, now=app.now
+        )
         await door.start()
         self._door, self.port = door, door.port
         _log.info("door_open", action="door_open", port=door.port)

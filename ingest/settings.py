@@ -27,7 +27,7 @@ DEFAULT_FILES = (Path("sealdrop.toml"), Path("/etc/sealdrop/sealdrop.toml"))
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 PositiveInt = Annotated[int, Field(gt=0)]
-Days = Annotated[int, Field(ge=0)]
+NotNegative = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(gt=0)]
 
 
@@ -195,7 +195,7 @@ class ResultSettings(_Section):
 class RetentionSettings(_Section):
     """How long things are kept that nobody needs for an import any more; the sweeper removes them every hour."""
 
-    archive_days: Days = Field(
+    archive_days: NotNegative = Field(
         7,
         description="Days for which the files of an import stay after its end, as they were sent, to be tried again or "
         "replayed; 0 removes those of a stored import at once. Those of one that is held always stay.",
@@ -209,6 +209,17 @@ class RetentionSettings(_Section):
     timeline_days: PositiveInt = Field(
         365, description="Days for which the ledger keeps the timeline of an import that is over."
     )
+
+
+class DiskSettings(_Section):
+    """Room that is kept free where spool, lake and ledger lie: uploads stop first, then imports, commits never."""
+
+    min_free_bytes: NotNegative = Field(
+        2_000_000_000,
+        description="Free bytes below which no new upload is taken; below half of it running uploads are refused as "
+        "well, and no import is started.",
+    )
+    min_free_inodes: NotNegative = Field(10_000, description="The same for files that the file system can still hold.")
 
 
 class LimitSettings(_Section):
@@ -244,6 +255,7 @@ class Settings(BaseSettings):
     watch: WatchSettings = Field(default_factory=WatchSettings)
     results: ResultSettings = Field(default_factory=ResultSettings)
     retention: RetentionSettings = Field(default_factory=RetentionSettings)
+    disk: DiskSettings = Field(default_factory=DiskSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
     vault: VaultSettings = Field(default_factory=VaultSettings)
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")

@@ -220,6 +220,13 @@ class Spool:
         except FileNotFoundError:
             return []
 
+    def size(self, import_id: str) -> int:
+        """The bytes of an import's data file; 0 when it is not there."""
+        try:
+            return self.taken(import_id, "data").stat().st_size
+        except FileNotFoundError:
+            return 0
+
     def write_result(self, account: str, name: str, content: bytes) -> None:
         """Put a file into the account's ``results``, durably and whole; the same name again replaces it."""
         part = self.new_part(account)

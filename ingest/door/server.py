@@ -17,6 +17,7 @@ import structlog
 
 from ingest.addresses import read_addresses
 from ingest.clock import Now, utc_now
+from ingest.disk import Disk
 from ingest.door import algorithms
 from ingest.door.connection import DoorConnection
 from ingest.door.errors import AddressUnavailable
@@ -26,7 +27,7 @@ from ingest.door.login import Accesses
 from ingest.door.occupancy import Occupancy
 from ingest.door.open_files import Published
 from ingest.door.upload import UploadsInProgress
-from ingest.settings import DoorSettings
+from ingest.settings import DiskSettings, DoorSettings
 from ingest.spool import Spool
 
 _KEEPALIVE_S = 30
@@ -52,6 +53,7 @@ class Door:
         *,
         accesses: Accesses,
         published: Published,
+        disk: Disk | None = None,
         now: Now = utc_now,
     ) -> None:
         self.port = settings.port
@@ -61,7 +63,7 @@ class Door:
         self._published = published
         self._now = now
         self._occupancy = Occupancy(settings)
-        self._uploads = UploadsInProgress()
+        self._uploads = UploadsInProgress(disk or Disk([spool.root], DiskSettings()))
         self._options: asyncssh.SSHServerConnectionOptions
         self._listener: asyncio.Server | None = None
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from asyncssh import SFTPError, SFTPFailure, SFTPNoSpaceOnFilesystem
 
+from ingest.disk import Disk
 from ingest.door.quota import Quota
 from ingest.parts import Part
 from ingest.spool import Spool
@@ -141,9 +142,10 @@ class Progress:
 
 
 class UploadsInProgress:
-    """Which names are being uploaded now, in all sessions of this process, and how much each account has waiting."""
+    """Which names are being uploaded now, in all sessions of this process, and what room there is for how much."""
 
-    def __init__(self) -> None:
+    def __init__(self, disk: Disk) -> None:
+        self.disk = disk
         self._names: set[tuple[str, str]] = set()
         self._quotas: dict[str, Quota] = {}
         self._none = asyncio.Event()

@@ -39,6 +39,7 @@ class Workshop:
             worker=WorkerSettings(lease_s=60, max_lost=3, give_up_after_s=3600, chunk_bytes=chunk_bytes),
             **sections,
         )
+        self.lease = timedelta(seconds=self.settings.worker.lease_s)
         prepare(self.settings)
         self.app = App(self.settings, now=lambda: self.now)
         self.app.accounts.add(ACCOUNT, now=self.now, actor="test", contact_addresses=[EMAIL])
