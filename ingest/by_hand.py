@@ -114,8 +114,8 @@ def _receive(
             import_id = new_import_id(now)
             app.imports.receive(import_id, account, manifest_name[:128], data_file, now, replay_of=replay_of)
             if data_file is not None:
-                app.spool.take_part(account, parts[1], import_id, "data")
-            app.spool.take_part(account, parts[0], import_id, "manifest")
+                app.spool.take_part(account, parts[1], import_id, "data", replay_of=replay_of)
+            app.spool.take_part(account, parts[0], import_id, "manifest", replay_of=replay_of)
             app.imports.ready(import_id, now)
     finally:
         for part in parts:

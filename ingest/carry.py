@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from time import monotonic, sleep
 
 import structlog
 
@@ -47,6 +48,7 @@ from manifests.types import ImportType
 from stores.errors import StoreError
 from stores.lake import Lake
 
+_LEDGER_PAUSE_S = 1.0
 _SPOOL_TEXT = "A file could not be read or written on our side."
 
 _log = structlog.get_logger()
@@ -81,8 +83,9 @@ class Carrier:
     def carry_out(self, lease: Lease) -> None:
         """Bring the import to an end, or to its next try.
 
-        Raises `LedgerUnavailable`, and `Interrupted` after it gave the import back; of what nobody foresaw nothing:
-        in all these cases the lease ends by itself and another worker takes over.
+        Raises `LedgerUnavailable`, and `Interrupted`, both after it gave the import back, if the ledger let it within
+        a lease's time; of what nobody foresaw nothing. Where it could not give it back the lease ends by itself, and
+        another worker takes over.
         """
         log = _log.bind(import_id=lease.report.id, account=lease.report.account, attempt=lease.report.attempts)
         log.info("import_claimed", action="import_claimed")
@@ -92,13 +95,31 @@ class Carrier:
         except LeaseLost:
             log.warning("import_lease_lost", action="import_lease_lost")
         except Interrupted:
-            self._queue.give_back(lease, self._now())
-            log.info("import_given_back", action="import_given_back")
+            self._give_back(lease)
             raise
         except LedgerUnavailable:
+            self._give_back(lease, for_s=self._settings.worker.lease_s)
             raise
         except Exception as error:  # a fault in the handling of a fault
             log.critical("import_abandoned", action="import_abandoned", detail=cause_of(error))
+
+    def _give_back(self, lease: Lease, *, for_s: float = 0.0) -> None:
+        """Give the import back, when the ledger is there again: an outage is not a lost worker (FAULTS.md W5)."""
+        log = _log.bind(import_id=lease.report.id, account=lease.report.account)
+        deadline = monotonic() + for_s
+        while True:
+            try:
+                self._queue.give_back(lease, self._now())
+            except LedgerUnavailable:
+                if monotonic() >= deadline:
+                    raise
+                sleep(_LEDGER_PAUSE_S)
+            except LeaseLost:
+                log.warning("import_lease_lost", action="import_lease_lost")
+                return
+            else:
+                log.info("import_given_back", action="import_given_back")
+                return
 
     def _carry(self, lease: Lease) -> None:
         account = self._accounts.get(lease.report.account)
@@ -125,9 +146,10 @@ class Carrier:
 
         Raises ``StoreError`` when the lake cannot say.
         """
-        if attempt.report.type is None:  # its manifest was never read
-            return False
-        stored = self._lake.stored(attempt.report.account, ImportType(attempt.report.type), attempt.report.id)
+        # its manifest may never have been read: it is gone where a ledger was restored from before the commit
+        kinds = tuple(ImportType) if attempt.report.type is None else (ImportType(attempt.report.type),)
+        counts = [self._lake.stored(attempt.report.account, kind, attempt.report.id) for kind in kinds]
+        stored = next((count for count in counts if count is not None), None)
         if stored is None:
             return False
         _log.error(

@@ -17,13 +17,12 @@ from ingest.ledger.ssh_keys import Access
 from ingest.notices.deliver import deliver_due
 from ingest.notices.mailer import Mailer
 from ingest.outcomes import cause_of
+from ingest.recovery import recover
 from ingest.retention import sweep
 from ingest.settings import Settings
 from ingest.steps.collect import Collector
 from ingest.watch import watch
 from ingest.workers import Workers
-from keystore.openpgp import sweep_homes
-from stores.errors import StoreError
 
 _DRAIN_S = 20.0
 _OUTBOX_POLL_S = 2.0
@@ -162,14 +161,7 @@ def _prepare(app: App) -> None:
     app.database.migrate()
     audit.start_key(app.database, app.open_vault(), at=app.now())
     app.spool.prepare()
-    if (homes := sweep_homes()) > 0:  # with private keys in them, left by workers that were killed
-        _log.warning("gpg_homes_swept", action="gpg_homes_swept", homes=homes)
-    for account in app.accounts.all():
-        try:
-            for set_aside in app.lake.recover(account.id):
-                _log.warning("lake_entry_set_aside", action="lake_entry_set_aside", entry=set_aside)
-        except StoreError as error:  # that account's imports will be held; the others go on
-            _log.error("lake_damaged", action="lake_damaged", account=account.id, detail=error.detail)
+    recover(app)
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

@@ -9,7 +9,7 @@ every move is one rename.
     parts/<account>/           uploads in progress and unfinished ones, each under the name that it will have
     taken/<import ID>/         ``manifest`` and ``data`` of one import, kept for a while after its end, and an empty
                                file that is named after its account: so they have an owner also in a ledger that was
-                               restored from a time before them
+                               restored from a time before them; and one named after the import that it replays
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ Taken = Literal["manifest", "data"]
 _RESULT_NAME = re.compile(r"[A-Za-z0-9_()+@][A-Za-z0-9 ._()+@-]{0,254}")
 _IN_PROGRESS = (".filepart", ".part", ".partial", ".tmp")
 _OWNER = ".account"
+_REPLAYED = ".replayed"
 _MANIFEST = (".manifest", ".manifest.json", ".manifest.yaml", ".manifest.yml")
 
 
@@ -190,11 +191,17 @@ class Spool:
             return False
         return True
 
-    def take_part(self, account: str, part: Path, import_id: str, which: Taken) -> None:
+    def take_part(
+        self, account: str, part: Path, import_id: str, which: Taken, *, replay_of: str | None = None
+    ) -> None:
         """Move a part of `new_part` to where one file of an import lies; its bytes are made durable as well."""
         with part.open("rb") as file:
             os.fsync(file.fileno())
-        self._take(account, part, self.taken(import_id, which))
+        target = self.taken(import_id, which)
+        if replay_of is not None:
+            target.parent.mkdir(mode=0o700, exist_ok=True)
+            (target.parent / f"{replay_of}{_REPLAYED}").touch(mode=0o600)
+        self._take(account, part, target)
 
     def _take(self, account: str, source: Path, target: Path) -> None:
         target.parent.mkdir(mode=0o700, exist_ok=True)
@@ -206,8 +213,15 @@ class Spool:
 
     def owner(self, import_id: str) -> str | None:
         """The account whose files these are; ``None`` when they do not say, or there are none."""
+        return self._named_by(import_id, _OWNER)
+
+    def replayed(self, import_id: str) -> str | None:
+        """The import of which this one is a replay, if it is one."""
+        return self._named_by(import_id, _REPLAYED)
+
+    def _named_by(self, import_id: str, ending: str) -> str | None:
         names = [file.name for file in self.taken_files(import_id)]
-        return next((name.removesuffix(_OWNER) for name in names if name.endswith(_OWNER)), None)
+        return next((name.removesuffix(ending) for name in names if name.endswith(ending)), None)
 
     def all_taken(self) -> list[str]:
         """The IDs of all imports that have files here, in the order of their receipt."""

@@ -21,6 +21,8 @@ from ingest.errors import LedgerConflict, LedgerUnavailable
 
 SCHEMA_VERSION = "0009"
 _BUSY_TIMEOUT_MS = 30_000
+_MIGRATION_LOCK = 0x5EA1D509  # any number that nobody else locks
+_VERSION = text("SELECT version_num FROM alembic_version")
 
 
 class Database:
@@ -46,6 +48,12 @@ class Database:
         Raises `LedgerUnavailable`, and `LedgerConflict` when a row refers to one that is gone: another process was
         faster, as when a secret was sealed under a master key that has been rotated away meanwhile.
         """
+        with self._transaction() as connection:
+            self._check_version(connection)
+            yield connection
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[Connection]:
         with (
             self._narrowed(),
             self._engine.connect().execution_options(for_writing=True) as connection,
@@ -53,26 +61,40 @@ class Database:
         ):
             yield connection
 
-    def migrate(self) -> None:
-        """Bring the schema to `SCHEMA_VERSION`; only looks when it is. Waits for another process that is at it."""
+    def migrate(self, to: str = SCHEMA_VERSION) -> None:
+        """Bring the schema to `SCHEMA_VERSION`; only looks when it is. Waits for another process that is at it.
+
+        Tests begin with an older version. Raises `LedgerUnavailable` for a ledger that a newer program has migrated.
+        """
         if self._url.database is not None and self._engine.dialect.name == "sqlite":
             Path(self._url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if self._version() == SCHEMA_VERSION:
+        version = self._version()
+        if version == SCHEMA_VERSION:
             return
+        if version is not None and version > SCHEMA_VERSION:
+            raise _other_version(version)
         from alembic import command  # slow to import, and hardly ever needed
         from alembic.config import Config
 
         configuration = Config()
         configuration.set_main_option("script_location", "ingest.ledger:migrations")
-        with self.write() as connection:
+        with self._transaction() as connection:
+            if self._engine.dialect.name == "postgresql":  # SQLite's write lock is taken already
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
             configuration.attributes["connection"] = connection
-            command.upgrade(configuration, "head")
+            command.upgrade(configuration, to)
+
+    def _check_version(self, connection: Connection) -> None:
+        """Let no process write to the ledger of another version: it would not know what it must keep true (W16)."""
+        version = connection.scalar(_VERSION)
+        if version != SCHEMA_VERSION:
+            raise _other_version(str(version))
 
     def _version(self) -> str | None:
         with self.read() as connection:
             if not inspect(connection).has_table("alembic_version"):
                 return None
-            version: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+            version: str | None = connection.scalar(_VERSION)
             return version
 
     def close(self) -> None:
@@ -96,6 +118,14 @@ class Database:
             if isinstance(error, OperationalError) or error.connection_invalidated:
                 raise LedgerUnavailable("The ledger cannot be used at the moment.", detail=str(error.orig)) from error
             raise
+
+
+def _other_version(version: str) -> LedgerUnavailable:
+    return LedgerUnavailable(
+        f"The ledger has the schema {version}, and this program is made for {SCHEMA_VERSION}: stop it, and start the "
+        "version that is installed now.",
+        detail=f"schema {version}, not {SCHEMA_VERSION}",
+    )
 
 
 def _is_of_a_foreign_key(error: IntegrityError) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, delete, func, insert, select, update
+from sqlalchemy import RowMapping, delete, func, insert, or_, select, update
 
 from ingest.errors import MoveRefused
 from ingest.ledger import replays
@@ -17,6 +17,8 @@ from ingest.ledger.tables import imports, timeline
 from ingest.ledger.timeline import What, note
 from ingest.report import Drift, FileColumn, PropertyPreview, RejectedRow, Report
 from ingest.states import State
+
+_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,44 @@ class Imports:
             if state == State.RECEIVED:
                 connection.execute(delete(timeline).where(timeline.c.import_id == import_id))
                 connection.execute(delete(imports).where(imports.c.id == import_id))
+
+    def known(self, import_ids: Sequence[str]) -> set[str]:
+        """Which of these IDs there are."""
+        found: set[str] = set()
+        with self._database.read() as connection:
+            for start in range(0, len(import_ids), _AT_ONCE):
+                some = import_ids[start : start + _AT_ONCE]
+                found.update(connection.scalars(select(imports.c.id).where(imports.c.id.in_(some))))
+        return found
+
+    def bring_back(
+        self,
+        import_id: str,
+        account: str,
+        data_file: str | None,
+        *,
+        received_at: datetime,
+        sequence: int | None,
+        replay_of: str | None,
+        now: datetime,
+    ) -> None:
+        """Record an import that the ledger has forgotten, ready to be carried out; its ``sequence`` if it is free.
+
+        Nothing happens when it is there. The name of its manifest is not known any more.
+        """
+        with self._database.write() as connection:
+            same = or_(imports.c.id == import_id, imports.c.sequence == sequence)
+            taken = connection.execute(select(imports.c.id).where(same)).scalars().all()
+            if import_id in taken:
+                return
+            place = {} if taken or sequence is None else {"sequence": sequence}
+            facts = {"id": import_id, "account": account, "manifest": "recovered.manifest", "data_file": data_file}
+            connection.execute(
+                insert(imports).values(
+                    **facts, **place, state=State.READY, received_at=received_at, replay_of=replay_of
+                )
+            )
+            note(connection, import_id, What.RECOVERED, now)
 
     def retry(self, import_id: str, now: datetime) -> bool:
         """Make a held or failed import whose files are kept ready again; whether it was one.

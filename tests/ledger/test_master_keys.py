@@ -7,8 +7,6 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from alembic import command
-from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from sqlalchemy import Column, LargeBinary, String, text
@@ -128,11 +126,7 @@ def test_ledger_of_the_version_before_keeps_its_secrets_and_its_audit(tmp_path: 
     """FAULTS W16: the one master key is named, lines get their chain; what is sealed opens as before."""
     path = tmp_path / "ledger.db"
     database = Database(f"sqlite:///{path}")
-    configuration = Config()
-    configuration.set_main_option("script_location", "ingest.ledger:migrations")
-    with database.write() as connection:
-        configuration.attributes["connection"] = connection
-        command.upgrade(configuration, "0002")
+    database.migrate("0002")
     with closing(sqlite3.connect(path)) as older:
         older.execute("INSERT INTO vault_check (id, sealed) VALUES (1, ?)", (VAULT.seal(*check()),))
         older.execute("INSERT INTO accounts VALUES ('acme', 'active', 1, 0, '[]', ?, 0, 1)", (str(NOW),))
