@@ -10,8 +10,8 @@
 
 Safe to repeat, and beside other services: a file is taken only after its import is in the ledger.
 
-Diagnostics: ``lake_entry_set_aside``, ``lake_damaged``, ``gpg_homes_swept``, ``import_recovered``, ``import_unrecovered``,
-``files_without_owner``.
+Diagnostics: ``lake_entry_set_aside``, ``lake_damaged``, ``gpg_homes_swept``, ``import_recovered``,
+``import_unrecovered``, ``files_without_owner``.
 """
 
 from __future__ import annotations

@@ -10,8 +10,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
@@ -19,9 +20,12 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from ingest.errors import LedgerConflict, LedgerUnavailable
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+
 SCHEMA_VERSION = "0009"
 _BUSY_TIMEOUT_MS = 30_000
-_MIGRATION_LOCK = 0x5EA1D509  # any number that nobody else locks
+_MIGRATION_LOCK, _TURN_LOCK = 0x5EA1D509, 0x5EA1D50A  # any numbers that nobody else locks
 _VERSION = text("SELECT version_num FROM alembic_version")
 
 
@@ -53,6 +57,17 @@ class Database:
             yield connection
 
     @contextlib.contextmanager
+    def write_in_turn(self) -> Iterator[Connection]:
+        """A transaction of which there is one at a time, as `write`: for what looks first and then writes what follows.
+
+        On SQLite every `write` is one.
+        """
+        with self.write() as connection:
+            if self._engine.dialect.name == "postgresql":
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _TURN_LOCK})
+            yield connection
+
+    @contextlib.contextmanager
     def _transaction(self) -> Iterator[Connection]:
         with (
             self._narrowed(),
@@ -81,6 +96,8 @@ class Database:
         with self._transaction() as connection:
             if self._engine.dialect.name == "postgresql":  # SQLite's write lock is taken already
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+                if not inspect(connection).has_table("alembic_version"):
+                    _create(connection, configuration)
             configuration.attributes["connection"] = connection
             command.upgrade(configuration, to)
 
@@ -118,6 +135,19 @@ class Database:
             if isinstance(error, OperationalError) or error.connection_invalidated:
                 raise LedgerUnavailable("The ledger cannot be used at the moment.", detail=str(error.orig)) from error
             raise
+
+
+def _create(connection: Connection, configuration: Config) -> None:
+    """The schema in a new database on PostgreSQL, where no ledger is older than 0009: at once, as the tables say."""
+    from alembic.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
+    from ingest.ledger.tables import audit_tip, metadata
+    from keystore.audit_chain import BEFORE_THE_FIRST
+
+    metadata.create_all(connection)
+    connection.execute(insert(audit_tip).values(id=1, line=0, hash=BEFORE_THE_FIRST))
+    MigrationContext.configure(connection).stamp(ScriptDirectory.from_config(configuration), "head")
 
 
 def _other_version(version: str) -> LedgerUnavailable:

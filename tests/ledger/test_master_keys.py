@@ -100,6 +100,7 @@ def test_constant_of_another_key_does_not_verify(database: Database) -> None:
         keys.verify(Vault(NEW), keys.all())
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_row_from_before_a_rotation_does_not_open_after_it(database: Database) -> None:
     """FAULTS K1: a rollback of the whole row, which its version cannot show; also past the constraints."""
     keys = MasterKeys(database)
@@ -165,6 +166,7 @@ def test_kind_of_a_secret_is_for_ever() -> None:
     assert kinds == {"pgp.private_key", "pgp.passphrase", "audit.first_key", "hpke.request_keyset"}
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_table_with_secrets_can_be_rebuilt_by_a_later_migration(database: Database) -> None:
     """SQLite alters most things by a copy of the table, and a derived column cannot be copied."""
     key_id = add(database, VAULT, 1)
