@@ -46,9 +46,9 @@ def remove(app: App, account: str, *, actor: str) -> Ended:
     app.accounts.set_state(account, "disabled", now=app.now(), actor=actor)
     with app.spool.locked(account):
         for received in app.imports.received(account):
-            app.imports.ready(received.id)  # no collector comes for its files any more
+            app.imports.ready(received.id, app.now())  # no collector comes for its files any more
     for held in app.imports.ids(account, [State.HELD]):
-        app.imports.retry(held)
+        app.imports.retry(held, app.now())
     ended = _end_waiting(app, account)
     if ended.unfinished:
         raise MoveRefused(
@@ -57,7 +57,7 @@ def remove(app: App, account: str, *, actor: str) -> Ended:
         )
     stored = [key for key in app.pgp_keys.of_account(account) if key.state is not PairState.DESTROYED]
     app.pgp_keys.move(stored, PairState.DESTROYED, actor=actor, now=app.now())
-    for import_id in app.imports.ids(account, [State.FAILED]):
+    for import_id in app.imports.ids(account, [State.SUCCEEDED, State.FAILED]):
         app.spool.discard_taken(import_id)
     app.spool.remove_account(account)
     app.accounts.remove(account, now=app.now(), actor=actor)

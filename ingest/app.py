@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ingest.clock import Now, utc_now
+from ingest.disk import Disk
 from ingest.ledger import audit
 from ingest.ledger.accounts import Accounts
 from ingest.ledger.database import Database
@@ -22,8 +23,11 @@ from ingest.ledger.master_keys import MasterKeys
 from ingest.ledger.outbox import Outbox
 from ingest.ledger.pgp_keys import PgpKeys
 from ingest.ledger.queue import Queue
+from ingest.ledger.replays import Replays
 from ingest.ledger.signers import Signers
 from ingest.ledger.ssh_keys import SshKeys
+from ingest.ledger.sweeps import Sweeps
+from ingest.ledger.timeline import Timeline
 from ingest.settings import Settings
 from ingest.spool import Spool
 from keystore.errors import MasterKeyMissing
@@ -50,9 +54,17 @@ class App:
         self.ssh_keys = SshKeys(self.database)
         self.imports = Imports(self.database)
         self.history = History(self.database)
-        self.queue = Queue(self.database, lease=timedelta(seconds=settings.worker.lease_s))
+        self.replays = Replays(self.database)
+        self.sweeps = Sweeps(self.database)
+        self.queue = Queue(
+            self.database,
+            lease=timedelta(seconds=settings.worker.lease_s),
+            longest_wait=timedelta(seconds=settings.worker.retry_ceiling_s),
+        )
+        self.timeline = Timeline(self.database)
         self.outbox = Outbox(self.database)
         self.spool = Spool(settings.spool_dir)
+        self.disk = Disk([settings.data_dir, settings.spool_dir, settings.lake_dir], settings.disk)
         self.master_keys = MasterKeys(self.database)
         self.held_keys = HeldKeys(settings.vault.master_key_file, allow_environment=settings.vault.allow_environment)
 
@@ -102,6 +114,7 @@ class App:
             pgp_keys=self.pgp_keys,
             signers=self.signers,
             history=self.history,
+            replays=self.replays,
             keyring=self.keyring,
             spool=self.spool,
             lake=self.lake,
@@ -114,6 +127,7 @@ class App:
             history=self.history,
             pipeline=pipeline,
             spool=self.spool,
+            disk=self.disk,
             lake=self.lake,
             now=self.now,
         )

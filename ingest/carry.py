@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from time import monotonic, sleep
 
 import structlog
 
 from ingest.backoff import next_attempt
 from ingest.clock import Now
+from ingest.disk import Disk
 from ingest.drift import drift_between
 from ingest.errors import (
     AccountDisabled,
@@ -46,6 +48,7 @@ from manifests.types import ImportType
 from stores.errors import StoreError
 from stores.lake import Lake
 
+_LEDGER_PAUSE_S = 1.0
 _SPOOL_TEXT = "A file could not be read or written on our side."
 
 _log = structlog.get_logger()
@@ -63,6 +66,7 @@ class Carrier:
         history: History,
         pipeline: Pipeline,
         spool: Spool,
+        disk: Disk,
         lake: Lake,
         now: Now,
     ) -> None:
@@ -72,14 +76,16 @@ class Carrier:
         self._history = history
         self._pipeline = pipeline
         self._spool = spool
+        self._disk = disk
         self._lake = lake
         self._now = now
 
     def carry_out(self, lease: Lease) -> None:
         """Bring the import to an end, or to its next try.
 
-        Raises `LedgerUnavailable`, and `Interrupted` after it gave the import back; of what nobody foresaw nothing:
-        in all these cases the lease ends by itself and another worker takes over.
+        Raises `LedgerUnavailable`, and `Interrupted`, both after it gave the import back, if the ledger let it within
+        a lease's time; of what nobody foresaw nothing. Where it could not give it back the lease ends by itself, and
+        another worker takes over.
         """
         log = _log.bind(import_id=lease.report.id, account=lease.report.account, attempt=lease.report.attempts)
         log.info("import_claimed", action="import_claimed")
@@ -89,13 +95,31 @@ class Carrier:
         except LeaseLost:
             log.warning("import_lease_lost", action="import_lease_lost")
         except Interrupted:
-            self._queue.give_back(lease)
-            log.info("import_given_back", action="import_given_back")
+            self._give_back(lease)
             raise
         except LedgerUnavailable:
+            self._give_back(lease, for_s=self._settings.worker.lease_s)
             raise
         except Exception as error:  # a fault in the handling of a fault
             log.critical("import_abandoned", action="import_abandoned", detail=cause_of(error))
+
+    def _give_back(self, lease: Lease, *, for_s: float = 0.0) -> None:
+        """Give the import back, when the ledger is there again: an outage is not a lost worker (FAULTS.md W5)."""
+        log = _log.bind(import_id=lease.report.id, account=lease.report.account)
+        deadline = monotonic() + for_s
+        while True:
+            try:
+                self._queue.give_back(lease, self._now())
+            except LedgerUnavailable:
+                if monotonic() >= deadline:
+                    raise
+                sleep(_LEDGER_PAUSE_S)
+            except LeaseLost:
+                log.warning("import_lease_lost", action="import_lease_lost")
+                return
+            else:
+                log.info("import_given_back", action="import_given_back")
+                return
 
     def _carry(self, lease: Lease) -> None:
         account = self._accounts.get(lease.report.account)
@@ -122,9 +146,10 @@ class Carrier:
 
         Raises ``StoreError`` when the lake cannot say.
         """
-        if attempt.report.type is None:  # its manifest was never read
-            return False
-        stored = self._lake.stored(attempt.report.account, ImportType(attempt.report.type), attempt.report.id)
+        # its manifest may never have been read: it is gone where a ledger was restored from before the commit
+        kinds = tuple(ImportType) if attempt.report.type is None else (ImportType(attempt.report.type),)
+        counts = [self._lake.stored(attempt.report.account, kind, attempt.report.id) for kind in kinds]
+        stored = next((count for count in counts if count is not None), None)
         if stored is None:
             return False
         _log.error(
@@ -140,6 +165,7 @@ class Carrier:
         """Read the manifest, and tell the sender that the file was picked up."""
         if attempt.lease.lost >= self._settings.worker.max_lost:
             raise WorkerLost(f"{attempt.lease.lost} workers were lost over this import. Its files are kept.")
+        self._disk.check_import(self._spool.size(attempt.report.id))
         try:
             with self._spool.taken(attempt.report.id, "manifest").open("rb") as file:
                 content = file.read(MAX_JSON_BYTES + 1)
@@ -185,7 +211,12 @@ class Carrier:
                 log.warning("import_deferred", action="import_deferred", wait_s=wait)
                 next_attempt_at = now + timedelta(seconds=wait)
                 self._queue.defer(
-                    attempt.lease, code=code, message=message, next_attempt_at=next_attempt_at, give_up_at=give_up_at
+                    attempt.lease,
+                    now,
+                    code=code,
+                    message=message,
+                    next_attempt_at=next_attempt_at,
+                    give_up_at=give_up_at,
                 )
                 return
             consequence = OUR_FAULT
@@ -222,7 +253,16 @@ class Carrier:
         if report.state == State.SUCCEEDED and (before := self._history.previous(report)) is not None:
             report = replace(report, drift=drift_between(before, report))
         report = replace(report, finished_at=self._now(), seconds=attempt.watch.rounded())
-        settle(self._queue, self._spool, attempt.lease, report, attempt.account, self._now, rejects=rejects)
+        settle(
+            self._queue,
+            self._spool,
+            attempt.lease,
+            report,
+            attempt.account,
+            self._now,
+            rejects=rejects,
+            keep_files=self._settings.retention.archive_days > 0,
+        )
         _log.info(
             "import_settled",
             action="import_settled",

@@ -18,6 +18,7 @@ from pathlib import Path
 from ingest.app import App
 from ingest.door.errors import DoorError
 from ingest.door.host_key import describe_host_key
+from ingest.recovery import unknown_imports
 from ingest.states import PairState
 from ingest.vault_state import vault_state
 
@@ -50,6 +51,7 @@ def run_checks(app: App) -> list[Finding]:
         _versions,
         _folders,
         _vault,
+        _recovery,
         _host_key,
         _accounts,
         _mail,
@@ -84,9 +86,30 @@ def _folders(app: App) -> Iterator[Finding]:
     else:
         yield Finding("data folder", Verdict.OK, str(folder))
     yield _one_file_system(app)
-    free = shutil.disk_usage(folder).free
-    enough = free >= _ENOUGH_DISK_BYTES
-    yield Finding("disk", Verdict.OK if enough else Verdict.WARN, f"{free / 1e9:,.1f} GB free")
+    yield _disk(app)
+
+
+def _recovery(app: App) -> Iterator[Finding]:
+    """Files that a restored ledger does not know; those with an owner come back when a service starts."""
+    if not app.spool.root.is_dir():
+        return
+    lost = unknown_imports(app)
+    if not lost:
+        return
+    with_owner = [import_id for import_id in lost if app.spool.owner(import_id) is not None]
+    text = f"{len(lost):,} imports have files in the spool and are not in the ledger ({lost[0]} is the first): "
+    text += "`sealdrop serve` brings them back at its start" if with_owner else "their account is not known either"
+    yield Finding("recovery", Verdict.WARN if len(with_owner) == len(lost) else Verdict.FAIL, text)
+
+
+def _disk(app: App) -> Finding:
+    free = app.disk.free()
+    app.disk.look()
+    text = f"{free.bytes / 1e9:,.1f} GB free" + ("" if free.inodes is None else f", for {free.inodes:,} files")
+    if app.disk.is_low:
+        stopped = "uploads and imports are" if app.disk.is_lowest else "new uploads are"
+        return Finding("disk", Verdict.FAIL, f"{text}: {stopped} refused (`disk` in the settings); make room")
+    return Finding("disk", Verdict.OK if free.bytes >= _ENOUGH_DISK_BYTES else Verdict.WARN, text)
 
 
 def _one_file_system(app: App) -> Finding:

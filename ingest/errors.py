@@ -55,6 +55,12 @@ class SpoolUnavailable(IngestError):
     code = "spool.unavailable"
 
 
+class DiskFull(IngestError):
+    """The disk has no room for an import now; another try may find some."""
+
+    code = "disk.full"
+
+
 class LedgerUnavailable(IngestError):
     """The ledger cannot be read or written now; another try may work."""
 
@@ -97,6 +103,12 @@ class MoveRefused(Refused):
     """A key pair or an account cannot be brought to the state that was asked for; the text says why and the remedy."""
 
     code: ClassVar[str] = "move_refused"
+
+
+class ReplayRefused(Refused):
+    """An import cannot be replayed as asked; nothing was changed, and the text says why."""
+
+    code: ClassVar[str] = "replay_refused"
 
 
 class StillNeeded(Refused):

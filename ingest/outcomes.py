@@ -104,6 +104,7 @@ AFTER: dict[type[Exception], After] = {
     flow.ChecksumMismatch: _reject("Send the file again, or correct `sha256` in the manifest, then send both again."),
     flow.WorkerLost: After(Next.HOLD, _OPERATOR),
     flow.SpoolUnavailable: After(Next.DEFER, _WAIT),
+    flow.DiskFull: After(Next.DEFER, _WAIT),
     flow.LedgerUnavailable: After(Next.DEFER, _WAIT),
     flow.LedgerConflict: After(Next.DEFER, _WAIT),
 }

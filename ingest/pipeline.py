@@ -17,6 +17,7 @@ from ingest.ledger.accounts import Account
 from ingest.ledger.history import History
 from ingest.ledger.pgp_keys import PgpKeys
 from ingest.ledger.queue import Lease
+from ingest.ledger.replays import Replays
 from ingest.ledger.signers import Signers
 from ingest.settings import Settings
 from ingest.spool import Spool
@@ -27,6 +28,7 @@ from ingest.steps.load import load
 from ingest.steps.map import Tally, columns_read, mapped
 from ingest.steps.parse import records_of
 from ingest.steps.preview import preview
+from ingest.steps.remaining import remaining
 from ingest.steps.stopwatch import Stopwatch
 from keystore.openpgp import Facts, Limits
 from keystore.pgp_signer import Signer
@@ -64,12 +66,14 @@ class Pipeline:
         pgp_keys: PgpKeys,
         signers: Signers,
         history: History,
+        replays: Replays,
         keyring: Keyring,
         spool: Spool,
         lake: Lake,
         now: Now,
     ) -> None:
         self._settings = settings
+        self._replays = replays
         self._pgp_keys = pgp_keys
         self._signers = signers
         self._history = history
@@ -87,6 +91,7 @@ class Pipeline:
         report, watch = attempt.report, attempt.watch
         settings = self._settings
         opening = self._opening(attempt, manifest)
+        origin = self._replays.origin(report.id)
         plain = PlainText(self._spool.taken(report.id, "data"), manifest, opening, stopwatch=watch)
         tally = attempt.tally = Tally(
             max_shown=settings.results.max_rejects_shown,
@@ -114,10 +119,14 @@ class Pipeline:
             names = self._history.names_of_events(report.account, most=settings.limits.max_event_names)
             with ExitStack() as threads:
                 frames = ahead(watch.timed("parse", iter(records)), most=_FRAMES_AHEAD, name="parse")
+                records_ahead = watch.waiting(threads.enter_context(closing(frames)))
+                if origin.others:
+                    stored = self._lake.rows_of(report.account, manifest.type, origin.others)
+                    records_ahead = remaining(records_ahead, stored)
                 rows = mapped(
-                    watch.waiting(threads.enter_context(closing(frames))),
+                    records_ahead,
                     plan,
-                    received_at=report.received_at,
+                    received_at=origin.received_at,
                     tally=tally,
                     manifest=manifest,
                     watch=watch,
@@ -128,7 +137,7 @@ class Pipeline:
                 if manifest.dry_run:
                     attempt.report = replace(attempt.report, preview=preview(plan, tally, accepted, watch))
                 else:
-                    attempt.rows_stored = load(self._lake, attempt.lease, manifest.type, plan, accepted, watch)
+                    attempt.rows_stored = load(self._lake, report, origin, manifest.type, plan, accepted, watch)
                     self._history.add_event_names(report.account, names.stored, self._now())
         except ManifestError:
             # what stands in the data says nothing before the message has proven itself: its own failure goes first,

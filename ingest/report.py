@@ -61,6 +61,7 @@ class Report:
     is against the previous import of the manifest; after a dry run, which stores nothing, ``preview`` has the
     properties that it would have stored. ``pair`` is the fingerprint of the pair that opened it,
     ``signature`` what its signatures came to (`keystore.openpgp.SignatureState`), ``signer`` whose they are.
+    ``replay_of`` is the import whose files a replay was given.
     """
 
     id: str
@@ -95,6 +96,7 @@ class Report:
     columns: tuple[FileColumn, ...] = ()
     drift: tuple[Drift, ...] = ()
     preview: tuple[PropertyPreview, ...] = ()
+    replay_of: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The report with stable keys and only JSON types; times as ISO 8601 with ``Z``."""

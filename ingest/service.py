@@ -17,16 +17,17 @@ from ingest.ledger.ssh_keys import Access
 from ingest.notices.deliver import deliver_due
 from ingest.notices.mailer import Mailer
 from ingest.outcomes import cause_of
+from ingest.recovery import recover
+from ingest.retention import sweep
 from ingest.settings import Settings
 from ingest.steps.collect import Collector
 from ingest.watch import watch
 from ingest.workers import Workers
-from keystore.openpgp import sweep_homes
-from stores.errors import StoreError
 
 _DRAIN_S = 20.0
 _OUTBOX_POLL_S = 2.0
 _LOOK_AT_KEYS_S = 3600.0
+_SWEEP_S = 3600.0
 
 _log = structlog.get_logger()
 
@@ -60,6 +61,7 @@ class Service:
         app = self._app
         await asyncio.to_thread(_prepare, app, stores=Part.WORKER in self._parts)
         async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(_cancelled, asyncio.create_task(self._sweep()))
             if Part.NOTICES in self._parts:
                 stack.push_async_callback(_cancelled, asyncio.create_task(self._look_at_keys()))
             if Part.NOTICES in self._parts and app.settings.mail.host:
@@ -99,7 +101,9 @@ class Service:
             except Exception as error:
                 _log.error("collect_failed", action="collect_failed", account=account, detail=cause_of(error))
 
-        door = Door(app.settings.door, app.spool, accesses=self._access, published=published, now=app.now)
+        door = Door(
+            app.settings.door, app.spool, accesses=self._access, published=published, disk=app.disk, now=app.now
+        )
         await door.start()
         self._door, self.port = door, door.port
         _log.info("door_open", action="door_open", port=door.port)
@@ -142,20 +146,23 @@ class Service:
                 _log.error("keys_not_looked_at", action="keys_not_looked_at", detail=cause_of(error))
             await asyncio.sleep(_LOOK_AT_KEYS_S)
 
+    async def _sweep(self) -> None:
+        """Remove what is older than it has to be, at the start and then every hour."""
+        while True:
+            try:
+                await asyncio.to_thread(sweep, self._app)
+            except Exception as error:  # the next one may go through
+                _log.error("not_swept", action="not_swept", detail=cause_of(error))
+            await asyncio.sleep(_SWEEP_S)
+
 
 def _prepare(app: App, *, stores: bool) -> None:
-    """Everything that must be right before anything runs; the lake only where this process is one that ``stores``."""
+    """Everything that must be right before anything runs; recovery only where this process is one that ``stores``."""
     app.database.migrate()
     audit.start_key(app.database, app.open_vault(), at=app.now())
     app.spool.prepare()
-    if (homes := sweep_homes()) > 0:  # with private keys in them, left by workers that were killed
-        _log.warning("gpg_homes_swept", action="gpg_homes_swept", homes=homes)
-    for account in app.accounts.all() if stores else ():
-        try:
-            for set_aside in app.lake.recover(account.id):
-                _log.warning("lake_entry_set_aside", action="lake_entry_set_aside", entry=set_aside)
-        except StoreError as error:  # that account's imports will be held; the others go on
-            _log.error("lake_damaged", action="lake_damaged", account=account.id, detail=error.detail)
+    if stores:
+        recover(app)
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

@@ -27,6 +27,7 @@ DEFAULT_FILES = (Path("sealdrop.toml"), Path("/etc/sealdrop/sealdrop.toml"))
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 PositiveInt = Annotated[int, Field(gt=0)]
+NotNegative = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(gt=0)]
 
 
@@ -200,6 +201,36 @@ class ResultSettings(_Section):
     max_reject_bytes: PositiveInt = Field(8_000_000, description="Size of the rows in the encrypted reject file.")
 
 
+class RetentionSettings(_Section):
+    """How long things are kept that nobody needs for an import any more; the sweeper removes them every hour."""
+
+    archive_days: NotNegative = Field(
+        7,
+        description="Days for which the files of an import stay after its end, as they were sent, to be tried again or "
+        "replayed; 0 removes those of a stored import at once. Those of one that is held always stay.",
+    )
+    results_days: PositiveInt = Field(
+        30, description="Days for which the sender finds an import's files in `results/`."
+    )
+    notices_days: Annotated[int, Field(ge=60)] = Field(
+        90, description="Days for which the ledger remembers notices that were sent or given up; at least 60."
+    )
+    timeline_days: PositiveInt = Field(
+        365, description="Days for which the ledger keeps the timeline of an import that is over."
+    )
+
+
+class DiskSettings(_Section):
+    """Room that is kept free where spool, lake and ledger lie: uploads stop first, then imports, commits never."""
+
+    min_free_bytes: NotNegative = Field(
+        2_000_000_000,
+        description="Free bytes below which no new upload is taken; below half of it running uploads are refused as "
+        "well, and no import is started.",
+    )
+    min_free_inodes: NotNegative = Field(10_000, description="The same for files that the file system can still hold.")
+
+
 class LimitSettings(_Section):
     """What an account may store."""
 
@@ -232,6 +263,8 @@ class Settings(BaseSettings):
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
     watch: WatchSettings = Field(default_factory=WatchSettings)
     results: ResultSettings = Field(default_factory=ResultSettings)
+    retention: RetentionSettings = Field(default_factory=RetentionSettings)
+    disk: DiskSettings = Field(default_factory=DiskSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
     vault: VaultSettings = Field(default_factory=VaultSettings)
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")

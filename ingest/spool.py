@@ -7,7 +7,9 @@ every move is one rename.
     drops/<account>/           what the client sees; complete files only
     drops/<account>/results/   what the client may read and never write
     parts/<account>/           uploads in progress and unfinished ones, each under the name that it will have
-    taken/<import ID>/         ``manifest`` and ``data`` of one import
+    taken/<import ID>/         ``manifest`` and ``data`` of one import, kept for a while after its end, and an empty
+                               file that is named after its account: so they have an owner also in a ledger that was
+                               restored from a time before them; and one named after the import that it replays
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -31,6 +33,8 @@ Taken = Literal["manifest", "data"]
 _RESULT_NAME = re.compile(r"[A-Za-z0-9_()+@][A-Za-z0-9 ._()+@-]{0,254}")
 _RESULTS = "results"
 _IN_PROGRESS = (".filepart", ".part", ".partial", ".tmp")
+_OWNER = ".account"
+_REPLAYED = ".replayed"
 _MANIFEST = (".manifest", ".manifest.json", ".manifest.yaml", ".manifest.yml")
 
 
@@ -172,13 +176,13 @@ class Spool:
                 part.unlink()
             os.fsync(drop)
 
-    def sweep_parts(self, *, older_than_s: float) -> int:
+    def sweep_parts(self, *, older_than_s: float, dry_run: bool = False) -> int:
         """Remove uploads that nobody goes on with: nothing was written to them for so long. Tells how many."""
         swept = 0
         newest = time.time() - older_than_s
         for part in self._parts.glob("*/*"):
             with contextlib.suppress(FileNotFoundError):
-                if part.stat(follow_symlinks=False).st_mtime < newest and _unlink_unless_locked(part):
+                if part.stat(follow_symlinks=False).st_mtime < newest and (dry_run or _unlink_unless_locked(part)):
                     swept += 1
         return swept
 
@@ -223,8 +227,8 @@ class Spool:
         target = self.taken(import_id, which)
         if target.exists():
             return True
-        target.parent.mkdir(mode=0o700, exist_ok=True)
         with self.opened(account) as drop:
+            self._make_place(account, target)
             try:
                 os.rename(name, target, src_dir_fd=drop)
             except FileNotFoundError:
@@ -232,10 +236,60 @@ class Spool:
             if not stat.S_ISREG(target.stat(follow_symlinks=False).st_mode):
                 os.rename(target, name, dst_dir_fd=drop)
                 return False
-            fsync_folder(target.parent)
-            fsync_folder(self._taken)
+            self._fsync_place(target)
             os.fsync(drop)
         return True
+
+    def take_part(
+        self, account: str, part: Path, import_id: str, which: Taken, *, replay_of: str | None = None
+    ) -> None:
+        """Move a part of `new_part` to where one file of an import lies; its bytes are made durable as well."""
+        _fsync(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        target = self.taken(import_id, which)
+        self._make_place(account, target)
+        if replay_of is not None:
+            (target.parent / f"{replay_of}{_REPLAYED}").touch(mode=0o600)
+        part.rename(target)
+        self._fsync_place(target)
+        fsync_folder(part.parent)
+
+    def _make_place(self, account: str, target: Path) -> None:
+        target.parent.mkdir(mode=0o700, exist_ok=True)
+        (target.parent / f"{account}{_OWNER}").touch(mode=0o600)
+
+    def _fsync_place(self, target: Path) -> None:
+        fsync_folder(target.parent)
+        fsync_folder(self._taken)
+
+    def owner(self, import_id: str) -> str | None:
+        """The account whose files these are; ``None`` when they do not say, or there are none."""
+        return self._named_by(import_id, _OWNER)
+
+    def replayed(self, import_id: str) -> str | None:
+        """The import of which this one is a replay, if it is one."""
+        return self._named_by(import_id, _REPLAYED)
+
+    def _named_by(self, import_id: str, ending: str) -> str | None:
+        names = [file.name for file in self.taken_files(import_id)]
+        return next((name.removesuffix(ending) for name in names if name.endswith(ending)), None)
+
+    def all_taken(self) -> list[str]:
+        """The IDs of all imports that have files here, in the order of their receipt."""
+        return sorted(entry.name for entry in self._taken.iterdir() if entry.is_dir())
+
+    def taken_files(self, import_id: str) -> list[Path]:
+        """The files of an import that are there."""
+        try:
+            return list((self._taken / import_id).iterdir())
+        except FileNotFoundError:
+            return []
+
+    def size(self, import_id: str) -> int:
+        """The bytes of an import's data file; 0 when it is not there."""
+        try:
+            return self.taken(import_id, "data").stat().st_size
+        except FileNotFoundError:
+            return 0
 
     def write_result(self, account: str, name: str, content: bytes) -> None:
         """Put a file into the account's ``results``, durably and whole; the same name again replaces it."""
@@ -252,10 +306,16 @@ class Spool:
     def discard_taken(self, import_id: str) -> None:
         """Remove the files of an import that is over; nothing happens when they are gone."""
         folder = self._taken / import_id
-        for which in ("manifest", "data"):
-            (folder / which).unlink(missing_ok=True)
+        # the owner's name last: what a crash leaves of an import still says whose it is
+        for file in sorted(self.taken_files(import_id), key=lambda file: file.name.endswith(_OWNER)):
+            file.unlink(missing_ok=True)
         with contextlib.suppress(FileNotFoundError):
             folder.rmdir()
+
+    def remove_results(self, account: str, names: Iterable[str]) -> None:
+        """Remove files of the account's ``results``; nothing happens to those that are gone."""
+        for name in names:
+            (self.results(account) / name).unlink(missing_ok=True)
 
     def remove_account(self, account: str) -> None:
         """Delete an account's drop, its results and its uploads in progress; nothing happens when they are gone."""

@@ -30,7 +30,8 @@ MOVES: dict[State, frozenset[State]] = {
     State.RUNNING: frozenset({State.RUNNING, State.READY, State.SUCCEEDED, State.FAILED, State.DEFERRED, State.HELD}),
     State.DEFERRED: frozenset({State.RUNNING}),
     # held or failed to ready: the operator has changed something, and lets it be tried again
-    State.HELD: frozenset({State.READY}),
+    # held to failed: it was replayed with another manifest, and waits for nobody any more
+    State.HELD: frozenset({State.READY, State.FAILED}),
     State.FAILED: frozenset({State.READY}),
     State.SUCCEEDED: frozenset(),
 }

@@ -48,7 +48,8 @@ def _work(app: App, service: Nudges) -> None:
     while True:
         wait_s = app.settings.worker.poll_s
         try:
-            lease = app.queue.claim(app.now())
+            app.disk.look()
+            lease = None if app.disk.is_lowest else app.queue.claim(app.now())
             if lease is not None:
                 app.carrier.carry_out(lease)
                 service.send()

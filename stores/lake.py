@@ -16,7 +16,7 @@ Diagnostics: `StoreUnavailable` is worth another try, `StoreConflict` is worth o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,31 @@ class Lake:
         days. Raises `StoreUnavailable`, `StoreDamaged`.
         """
         return _stored(self._table(account, kind), import_id)
+
+    def rows_of(self, account: str, kind: ImportType, import_ids: Sequence[str]) -> pl.Series:
+        """Which rows of a file these imports have stored: a Boolean for each ``_row``, the first is no row.
+
+        Empty when they stored none. Raises `StoreUnavailable`, `StoreDamaged`.
+        """
+        table = self._table(account, kind).open()
+        if table is None:
+            return pl.Series(dtype=pl.Boolean)
+        with unavailable("look which rows are stored"):
+            rows = pl.scan_delta(table).filter(pl.col("_import").is_in(import_ids)).select("_row").collect().to_series()
+        last = rows.max()
+        if not isinstance(last, int):
+            return pl.Series(dtype=pl.Boolean)
+        stored = pl.repeat(value=False, n=last + 1, dtype=pl.Boolean, eager=True)
+        return stored.scatter(rows, values=True)
+
+    def sequence_of(self, account: str, kind: ImportType, import_id: str) -> int | None:
+        """The sequence that this import's rows have; ``None`` when it stored none. Raises as `stored`."""
+        table = self._table(account, kind).open()
+        if table is None:
+            return None
+        with unavailable("look for an import's rows"):
+            rows = pl.scan_delta(table).filter(pl.col("_import") == import_id).select("_sequence").head(1).collect()
+        return int(rows.item()) if rows.height else None
 
     def append(
         self,

@@ -12,6 +12,7 @@ import pytest
 
 from ingest.errors import Interrupted, LeaseLost
 from ingest.ledger.queue import Lease, Queue
+from ingest.settings import RetentionSettings
 from ingest.states import State
 from manifests.types import ImportType
 from tests.support.workshop import ACCOUNT, Workshop, without_times
@@ -135,10 +136,10 @@ def test_lake_that_is_away_defers_and_then_holds_and_retry_brings_it_back(worksh
     assert held.rows_stored == 0
     lake.unlink()
     lake.mkdir()
-    assert workshop.app.imports.retry(import_id)
+    assert workshop.app.imports.retry(import_id, workshop.now)
     assert workshop.carried_out().state == State.SUCCEEDED
     assert workshop.stages(import_id) == ["picked_up", "failed", "succeeded"]
-    assert not workshop.app.imports.retry(import_id)
+    assert not workshop.app.imports.retry(import_id, workshop.now)
 
 
 def test_failed_import_keeps_its_files_for_another_try(workshop: Workshop) -> None:
@@ -148,7 +149,8 @@ def test_failed_import_keeps_its_files_for_another_try(workshop: Workshop) -> No
     assert workshop.app.spool.taken(import_id, "data").exists()
 
 
-def test_stored_import_leaves_no_file_behind(workshop: Workshop) -> None:
+def test_stored_import_leaves_no_file_behind_when_none_is_to_be_kept(tmp_path: Path) -> None:
+    workshop = Workshop(tmp_path, retention=RetentionSettings(archive_days=0))
     import_id = workshop.received(CSV)
     workshop.carried_out()
     assert not workshop.app.spool.taken(import_id, "data").parent.exists()

@@ -81,7 +81,7 @@ class Yard:
 
     def taken(self, report: Report) -> dict[str, str]:
         folder = self.spool.taken(report.id, "data").parent
-        return {path.name: path.read_text() for path in folder.iterdir()}
+        return {path.name: path.read_text() for path in folder.iterdir() if path.name != f"{report.account}.account"}
 
 
 @pytest.fixture

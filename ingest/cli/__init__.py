@@ -55,7 +55,7 @@ def options(
     set_up_logs("warning")
 
 
-for command in (setup.init, setup.serve, setup.demo, setup.check):
+for command in (setup.init, setup.serve, setup.demo, setup.check, setup.sweep):
     app.command()(command)
 for key_command in (key_life.rotate, key_life.retire, key_life.activate, key_life.destroy, key_life.drill):
     keys.app.command()(key_command)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,14 +23,13 @@ from ingest.cli.show import (
     table_of,
     visible,
 )
-from ingest.ledger.imports import new_import_id
 from ingest.report import Report
 from ingest.states import ENDS, State
 from manifests.errors import ManifestInvalid
 
 if TYPE_CHECKING:
     from ingest.app import App
-    from ingest.spool import Taken
+    from ingest.ledger.timeline import Entry
 
 run_app = typer.Typer(help="Carry out one import by hand.", no_args_is_help=True)
 app = typer.Typer(help="Imports: list, show, watch, retry.", no_args_is_help=True)
@@ -47,17 +44,41 @@ def import_commands() -> None:
 
 
 @run_app.command()
-def run(context: typer.Context, account: str, manifest: Path, as_json: AsJson = False) -> None:
+def run(
+    context: typer.Context,
+    account: str,
+    manifest: Annotated[Path | None, typer.Argument(help="The manifest; its data file lies beside it.")] = None,
+    replay: Annotated[
+        str | None, typer.Option(metavar="IMPORT", help="Import the kept files of this import again instead.")
+    ] = None,
+    other_manifest: Annotated[
+        Path | None, typer.Option("--manifest", help="With --replay: the corrected manifest.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Take a manifest and the data file beside it as if they had been uploaded, wait, and print the report.
 
     The files stay where they are. Exit code 0 only when the import succeeded.
 
+    With --replay it takes the files of an import that is over, which are kept for `retention.archive_days`, as a new
+    import. Rows that were stored from them before are never stored twice: only the others are.
+
     Example: `sealdrop import run acme users.manifest`
+
+    Example: `sealdrop import run acme --replay 20261122t081500-4f9c2a7be1d0 --manifest corrected.manifest`
     """
+    if (manifest is None) == (replay is None) or (other_manifest is not None and replay is None):
+        raise typer.BadParameter("give either MANIFEST, or --replay and perhaps --manifest")
     with opened(context) as parts:
         needed_account(parts, account)
         parts.open_vault()  # before anything is recorded: without it the import could not be carried out
-        import_id = _receive(parts, account, manifest)
+        if manifest is not None:
+            import_id = _received(parts, account, manifest)
+        else:
+            from ingest.by_hand import replay as replayed
+
+            content = None if other_manifest is None else _read(other_manifest)
+            import_id = replayed(parts, account, replay or "", content)
         report = _carried_out(parts, import_id)
     if as_json:
         print_json(report.as_json())
@@ -87,21 +108,28 @@ def list_(
 
 @app.command()
 def show(context: typer.Context, import_id: str, as_json: AsJson = False) -> None:
-    """Show one import, with its notices.
+    """Show one import: what became of it, what happened when, its notices, and whether its files are kept.
 
     Example: `sealdrop imports show 20261122t081500-4f9c2a7be1d0`
     """
     with opened(context) as parts:
         report = _needed(parts, import_id)
         notices = parts.outbox.of_import(import_id)
+        timeline = parts.timeline.of_import(import_id)
+        is_kept = parts.spool.taken(import_id, "manifest").is_file()
     if as_json:
         deliveries = [
             {"stage": n.stage, "recipient": n.recipient, "state": n.state, "sent_at": n.sent_at, "error": n.last_error}
             for n in notices
         ]
-        print_json(report.as_json() | {"notices": deliveries})
+        entries = [{"number": e.number, "at": e.at, "what": e.what, **e.detail} for e in timeline]
+        print_json(report.as_json() | {"notices": deliveries, "timeline": entries, "files_kept": is_kept})
         return
     print_report(report)
+    out.print()
+    steps = [(entry.at, entry.what.replace("_", " "), _told(entry)) for entry in timeline]
+    print_table(("at", "what happened", ""), steps, empty="Nothing is remembered of how it went.")
+    out.print()
     rows = [(n.stage.replace("_", " "), n.recipient, n.state, n.sent_at or n.last_error) for n in notices]
     print_table(("notice", "to", "state", ""), rows, empty="No notice yet.")
 
@@ -136,23 +164,24 @@ def retry(context: typer.Context, import_id: str) -> None:
     """
     with opened(context) as parts:
         report = _needed(parts, import_id)
+        if report.state not in (State.HELD, State.FAILED):
+            raise CommandFailed(
+                f"The import {import_id} is {report.state}: only one that is over, and not stored, is tried again."
+            )
         if not parts.spool.taken(import_id, "manifest").is_file():
             raise CommandFailed(f"The files of the import {import_id} are not kept any more: they must be sent again.")
-        if not parts.imports.retry(import_id):
-            raise CommandFailed(f"The import {import_id} is {report.state}: only one that is over is tried again.")
+        if not parts.imports.retry(import_id, parts.now()):
+            raise CommandFailed(f"The import {import_id} has changed meanwhile: look at it again.")
     out.print(f"import {import_id} is ready again", markup=False)
     hint(f"`sealdrop imports watch {import_id}` shows how it goes.")
 
 
-def _receive(parts: App, account: str, manifest: Path) -> str:
-    """Copy manifest and data file into the spool as a new import, and make it ready."""
-    from manifests.parse import MAX_JSON_BYTES, parse_manifest
+def _received(parts: App, account: str, manifest: Path) -> str:
+    """Manifest and data file in the spool as a new import that is ready; its ID."""
+    from ingest.by_hand import receive
+    from manifests.parse import parse_manifest
 
-    try:
-        with manifest.open("rb") as file:
-            content = file.read(MAX_JSON_BYTES + 1)
-    except OSError as error:
-        raise CommandFailed(f"{manifest} cannot be read: {error.strerror}.") from None
+    content = _read(manifest)
     try:
         data_file: str | None = parse_manifest(content).file_name
     except ManifestInvalid:
@@ -160,24 +189,17 @@ def _receive(parts: App, account: str, manifest: Path) -> str:
     source = None if data_file is None else manifest.parent / data_file
     if source is not None and not source.is_file():
         raise CommandFailed(f"The manifest names {data_file} (`fileName`), but there is no such file beside it.")
-    parts.spool.prepare()
-    parts.spool.open_account(account)
-    now = parts.now()
-    import_id = new_import_id(now)
-    _copy(parts, manifest, import_id, "manifest")
-    if source is not None:
-        _copy(parts, source, import_id, "data")
-    parts.imports.receive(import_id, account, manifest.name[:128], data_file, now, state=State.READY)
-    return import_id
+    return receive(parts, account, manifest.name, content, source)
 
 
-def _copy(parts: App, source: Path, import_id: str, which: Taken) -> None:
-    target = parts.spool.taken(import_id, which)
-    target.parent.mkdir(mode=0o700, exist_ok=True)
-    with source.open("rb") as reading, target.open("xb") as writing:
-        shutil.copyfileobj(reading, writing, 1 << 20)
-        writing.flush()
-        os.fsync(writing.fileno())
+def _read(manifest: Path) -> bytes:
+    from manifests.parse import MAX_JSON_BYTES
+
+    try:
+        with manifest.open("rb") as file:
+            return file.read(MAX_JSON_BYTES + 1)
+    except OSError as error:
+        raise CommandFailed(f"{manifest} cannot be read: {error.strerror}.") from None
 
 
 def _carried_out(parts: App, import_id: str) -> Report:
@@ -197,6 +219,17 @@ def _needed(parts: App, import_id: str) -> Report:
     if report is None:
         raise CommandFailed(f"There is no import {import_id}: `sealdrop imports list` shows the newest.")
     return report
+
+
+def _told(entry: Entry) -> str:
+    """The detail of an entry in a line."""
+    told = []
+    for name, value in entry.detail.items():
+        if isinstance(value, dict):
+            told.append(", ".join(f"{key} {number:.3f} s" for key, number in value.items()))
+        elif value is not None:
+            told.append(str(value) if name in ("state", "code", "message") else f"{name.replace('_', ' ')} {value}")
+    return "; ".join(filter(None, told))
 
 
 def _row(report: Report) -> tuple[object, ...]:

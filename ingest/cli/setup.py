@@ -133,6 +133,38 @@ def check(context: typer.Context, as_json: AsJson = False) -> None:
     raise typer.Exit(1 if any(f.verdict is Verdict.FAIL for f in findings) else 0)
 
 
+def sweep(
+    context: typer.Context,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Remove nothing, only tell what would go.")] = False,
+    believe_clock: Annotated[
+        bool, typer.Option("--believe-clock", help="The clock is right, although it has just jumped.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove what is older than the settings in [retention] keep it; the service does so every hour.
+
+    Exit code 1 when nothing was done because the clock has jumped.
+
+    Example: `sealdrop sweep --dry-run`
+    """
+    from ingest import retention
+
+    with opened(context) as app:
+        done = retention.sweep(app, dry_run=dry_run, believe_clock=believe_clock)
+    if as_json:
+        swept = [{"what": each.what, "count": each.count, "bytes": each.bytes} for each in done.swept]
+        print_json({"dry_run": dry_run, "swept": swept, "distrusted_until": done.distrusted_until})
+    elif done.distrusted_until is None:
+        rows = [(each.what, f"{each.count:,}", "" if each.bytes is None else f"{each.bytes:,}") for each in done.swept]
+        print_table(("would go" if dry_run else "removed", "count", "bytes"), rows, empty="")
+    if done.distrusted_until is not None:
+        complain(
+            f"The clock has jumped: nothing is removed before {done.distrusted_until:%Y-%m-%d %H:%M} UTC. If the clock "
+            "is right, --believe-clock says so."
+        )
+    raise typer.Exit(0 if done.distrusted_until is None else 1)
+
+
 def demo(
     keep: Annotated[
         Path | None, typer.Option(help="Run in this new folder and keep it; default is a temporary one.")

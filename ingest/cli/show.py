@@ -122,6 +122,7 @@ def print_report(report: Report) -> None:
             "type": report.type,
             "received": report.received_at,
             "finished": report.finished_at,
+            "replay of": report.replay_of,
             "dry run": "nothing was stored, as the manifest asks" if report.dry_run else None,
             "rows": f"{report.rows_read:,} read, {report.rows_stored:,} stored, {report.rows_rejected:,} rejected",
             "failure": None if report.code is None else f"{report.code}\n{report.message}",

@@ -16,8 +16,10 @@ from asyncssh import (
     FXF_CREAT,
     FXF_EXCL,
     FXF_TRUNC,
+    SFTPError,
     SFTPFailure,
     SFTPFileAlreadyExists,
+    SFTPNoSpaceOnFilesystem,
     SFTPNoSuchFile,
     SFTPPermissionDenied,
     SFTPQuotaExceeded,
@@ -40,6 +42,7 @@ _MAX_OFFSET = 2**62
 
 NO_FILE = "There is no such file. An import may have taken it already: its report will be in /results."
 _COMPLETE = "A complete file cannot be continued or appended to: send the whole file again, or remove it first."
+_NO_ROOM = "The server has no room for more files at the moment. Try again later, and tell its operator if it lasts."
 _ALREADY_THERE = "There is a file of this name. Remove it first, or use another name."
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -109,6 +112,9 @@ class OpenFiles:
 
     def _part_and_look(self, name: str, pflags: int) -> tuple[Part, tuple[Mark, Stock] | None]:
         """The part, and what the account has on the disk when it is time to count that; blocks."""
+        self._uploads.disk.look()
+        if self._uploads.disk.is_low:
+            raise SFTPNoSpaceOnFilesystem(_NO_ROOM)
         part = self._part(name, pflags)
         try:
             return part, self._look() if self._uploads.quota(self._account).is_old else None
@@ -195,14 +201,18 @@ class OpenFiles:
                 f"A file may have at most {size_text(self._settings.max_file_bytes)}; nothing of this one was kept. "
                 "Split it into several files, or compress it before it is encrypted.",
             )
-        if not self._fits(file, end):
+        if self._uploads.disk.is_old or not self._fits(file, end):
             return self._write_when_counted(file, offset, data, end)
         return self._written(file, offset, data)
 
     async def _write_when_counted(self, file: Upload, offset: int, data: bytes, end: int) -> int:
-        """The quota looks full: an import may have made room since it was counted."""
+        """Look at the disk; and at a quota that looks full: an import may have made room since it was counted."""
+        await asyncio.to_thread(self._uploads.disk.look)
+        if self._uploads.disk.is_lowest:
+            self._refuse(file, f"{_NO_ROOM} Nothing of this file was kept.", SFTPNoSpaceOnFilesystem)
         quota = self._uploads.quota(self._account)
-        quota.count(*await asyncio.to_thread(self._look))
+        if not self._fits(file, end):
+            quota.count(*await asyncio.to_thread(self._look))
         while not quota.is_current:  # another door has come or gone during the look
             quota.count(*await asyncio.to_thread(self._look))
         if not self._fits(file, end):
@@ -225,9 +235,9 @@ class OpenFiles:
         self._progress.received += len(data)
         return len(data)
 
-    def _refuse(self, file: Upload, text: str) -> None:
+    def _refuse(self, file: Upload, text: str, answer: Callable[[str], SFTPError] = SFTPQuotaExceeded) -> None:
         self._uploads.quota(self._account).grow(file.name, 0)
-        file.refuse(SFTPQuotaExceeded(text))
+        file.refuse(answer(text))
 
     def end(self) -> None:
         """Close everything that is open and publish none of it; safe to repeat.

@@ -17,6 +17,7 @@ import structlog
 
 from ingest.addresses import read_addresses
 from ingest.clock import Now, utc_now
+from ingest.disk import Disk
 from ingest.door import algorithms
 from ingest.door.connection import DoorConnection
 from ingest.door.counts import Counts
@@ -27,14 +28,13 @@ from ingest.door.login import Accesses
 from ingest.door.occupancy import Occupancy
 from ingest.door.open_files import Published
 from ingest.door.upload import UploadsInProgress
-from ingest.settings import DoorSettings
+from ingest.settings import DiskSettings, DoorSettings
 from ingest.spool import Spool
 
 _KEEPALIVE_S = 30
 _KEEPALIVES_UNANSWERED = 3
 _BACKLOG = 128
 _END_S = 5.0
-_SWEEP_S = 3600.0
 _LOOK_FOR_DEAD_S = 1.0
 _LOOK_AT_ACCESS_S = 3.0
 _THREADS = 128
@@ -56,6 +56,7 @@ class Door:
         *,
         accesses: Accesses,
         published: Published,
+        disk: Disk | None = None,
         now: Now = utc_now,
     ) -> None:
         self.port = settings.port
@@ -64,6 +65,7 @@ class Door:
         self._accesses = accesses
         self._published = published
         self._now = now
+        self._disk = disk or Disk([spool.root], DiskSettings())
         self._counts: Counts
         self._occupancy: Occupancy
         self._uploads: UploadsInProgress
@@ -81,7 +83,7 @@ class Door:
         self._options = await asyncio.to_thread(self._make_options, settings)
         self._counts = await asyncio.to_thread(self._make_counts)
         self._occupancy = Occupancy(settings, self._counts)
-        self._uploads = UploadsInProgress(self._counts)
+        self._uploads = UploadsInProgress(self._counts, self._disk)
         # the library tells of each connection and request; what matters of it is logged here, with names checked
         logging.getLogger("asyncssh").setLevel(logging.WARNING)
         _take_all_descriptors()
@@ -104,7 +106,7 @@ class Door:
                 "End the program that uses it, or change `door.host` or `door.port` in the settings."
             ) from error
         self.port = self._listener.sockets[0].getsockname()[1]
-        tasks = (self._sweep(), self._end_what_may_no_longer_be(), self._forget_dead_doors())
+        tasks = (self._end_what_may_no_longer_be(), self._forget_dead_doors())
         self._tasks = [asyncio.create_task(task) for task in tasks]
         log.info("the door is open", action="door_open", port=self.port)
 
@@ -212,18 +214,6 @@ class Door:
             published=self._published,
             now=self._now,
         )
-
-    async def _sweep(self) -> None:
-        """Remove unfinished uploads that are too old, now and every hour."""
-        while True:
-            try:
-                swept = await asyncio.to_thread(self._spool.sweep_parts, older_than_s=self._settings.keep_unfinished_s)
-            except OSError as error:
-                log.warning("unfinished uploads were not swept", action="door_sweep_failed", error=error.strerror)
-            else:
-                if swept:
-                    log.info("unfinished uploads were removed", action="door_swept", parts=swept)
-            await asyncio.sleep(_SWEEP_S)
 
     async def _end_what_may_no_longer_be(self) -> None:
         """End the connections of accounts and keys that open nothing any more, every few seconds."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from asyncssh import SFTPError, SFTPFailure, SFTPNoSpaceOnFilesystem
 
+from ingest.disk import Disk
 from ingest.door.counts import Counts
 from ingest.door.quota import Quota
 from ingest.parts import Part
@@ -142,10 +143,11 @@ class Progress:
 
 
 class UploadsInProgress:
-    """Which names are being uploaded now, in all sessions of this process, and how much each account has waiting."""
+    """Which names are being uploaded now, in all sessions of this process, and what room there is for how much."""
 
-    def __init__(self, counts: Counts) -> None:
+    def __init__(self, counts: Counts, disk: Disk) -> None:
         self._counts = counts
+        self.disk = disk
         self._names: set[tuple[str, str]] = set()
         self._quotas: dict[str, Quota] = {}
         self._none = asyncio.Event()

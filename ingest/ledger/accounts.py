@@ -57,7 +57,7 @@ class Accounts:
         Raises `AlreadyThere` for the account's name or a key that is listed already (here or for another account),
         `LimitReached` for too many SSH keys.
         """
-        with self._database.write() as connection:
+        with self._database.write_in_turn() as connection:
             if connection.scalar(select(accounts.c.id).where(accounts.c.id == account)) is not None:
                 raise AlreadyThere(
                     f"There is an account {account} already; `sealdrop account show {account}` shows it."
@@ -96,13 +96,13 @@ class Accounts:
         values = {name: value if value != "" else None for name, value in given.items() if value is not None}
         if not values:
             return
-        with self._database.write() as connection:
+        with self._database.write_in_turn() as connection:
             connection.execute(update(accounts).where(accounts.c.id == account).values(**values))
             audit.record(connection, at=now, actor=actor, action="account.change", subject=account, account=account)
 
     def set_state(self, account: str, state: Literal["active", "disabled"], *, now: datetime, actor: str) -> None:
         """Disable or enable an account; again is harmless. Raises `MoveRefused` when it was removed."""
-        with self._database.write() as connection:
+        with self._database.write_in_turn() as connection:
             found = connection.execute(
                 select(accounts.c.state, accounts.c.removed_at).where(accounts.c.id == account)
             ).one_or_none()
@@ -119,7 +119,7 @@ class Accounts:
 
         Its row stays, disabled, and so does its name.
         """
-        with self._database.write() as connection:
+        with self._database.write_in_turn() as connection:
             for table in (contacts, ssh_keys, signers, keysets):
                 connection.execute(delete(table).where(table.c.account == account))
             connection.execute(

@@ -10,8 +10,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
@@ -19,8 +20,13 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from ingest.errors import LedgerConflict, LedgerUnavailable
 
-SCHEMA_VERSION = "0007"
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+SCHEMA_VERSION = "0009"
 _BUSY_TIMEOUT_MS = 30_000
+_MIGRATION_LOCK, _TURN_LOCK = 0x5EA1D509, 0x5EA1D50A  # any numbers that nobody else locks
+_VERSION = text("SELECT version_num FROM alembic_version")
 
 
 class Database:
@@ -46,6 +52,23 @@ class Database:
         Raises `LedgerUnavailable`, and `LedgerConflict` when a row refers to one that is gone: another process was
         faster, as when a secret was sealed under a master key that has been rotated away meanwhile.
         """
+        with self._transaction() as connection:
+            self._check_version(connection)
+            yield connection
+
+    @contextlib.contextmanager
+    def write_in_turn(self) -> Iterator[Connection]:
+        """A transaction of which there is one at a time, as `write`: for what looks first and then writes what follows.
+
+        On SQLite every `write` is one.
+        """
+        with self.write() as connection:
+            if self._engine.dialect.name == "postgresql":
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _TURN_LOCK})
+            yield connection
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[Connection]:
         with (
             self._narrowed(),
             self._engine.connect().execution_options(for_writing=True) as connection,
@@ -53,26 +76,42 @@ class Database:
         ):
             yield connection
 
-    def migrate(self) -> None:
-        """Bring the schema to `SCHEMA_VERSION`; only looks when it is. Waits for another process that is at it."""
+    def migrate(self, to: str = SCHEMA_VERSION) -> None:
+        """Bring the schema to `SCHEMA_VERSION`; only looks when it is. Waits for another process that is at it.
+
+        Tests begin with an older version. Raises `LedgerUnavailable` for a ledger that a newer program has migrated.
+        """
         if self._url.database is not None and self._engine.dialect.name == "sqlite":
             Path(self._url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if self._version() == SCHEMA_VERSION:
+        version = self._version()
+        if version == SCHEMA_VERSION:
             return
+        if version is not None and version > SCHEMA_VERSION:
+            raise _other_version(version)
         from alembic import command  # slow to import, and hardly ever needed
         from alembic.config import Config
 
         configuration = Config()
         configuration.set_main_option("script_location", "ingest.ledger:migrations")
-        with self.write() as connection:
+        with self._transaction() as connection:
+            if self._engine.dialect.name == "postgresql":  # SQLite's write lock is taken already
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+                if not inspect(connection).has_table("alembic_version"):
+                    _create(connection, configuration)
             configuration.attributes["connection"] = connection
-            command.upgrade(configuration, "head")
+            command.upgrade(configuration, to)
+
+    def _check_version(self, connection: Connection) -> None:
+        """Let no process write to the ledger of another version: it would not know what it must keep true (W16)."""
+        version = connection.scalar(_VERSION)
+        if version != SCHEMA_VERSION:
+            raise _other_version(str(version))
 
     def _version(self) -> str | None:
         with self.read() as connection:
             if not inspect(connection).has_table("alembic_version"):
                 return None
-            version: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+            version: str | None = connection.scalar(_VERSION)
             return version
 
     def close(self) -> None:
@@ -96,6 +135,27 @@ class Database:
             if isinstance(error, OperationalError) or error.connection_invalidated:
                 raise LedgerUnavailable("The ledger cannot be used at the moment.", detail=str(error.orig)) from error
             raise
+
+
+def _create(connection: Connection, configuration: Config) -> None:
+    """The schema in a new database on PostgreSQL, where no ledger is older than 0009: at once, as the tables say."""
+    from alembic.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
+    from ingest.ledger.tables import audit_tip, metadata
+    from keystore.audit_chain import BEFORE_THE_FIRST
+
+    metadata.create_all(connection)
+    connection.execute(insert(audit_tip).values(id=1, line=0, hash=BEFORE_THE_FIRST))
+    MigrationContext.configure(connection).stamp(ScriptDirectory.from_config(configuration), "head")
+
+
+def _other_version(version: str) -> LedgerUnavailable:
+    return LedgerUnavailable(
+        f"The ledger has the schema {version}, and this program is made for {SCHEMA_VERSION}: stop it, and start the "
+        "version that is installed now.",
+        detail=f"schema {version}, not {SCHEMA_VERSION}",
+    )
 
 
 def _is_of_a_foreign_key(error: IntegrityError) -> bool:

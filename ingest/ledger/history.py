@@ -70,7 +70,7 @@ class History:
         """Record event names that an account sent; those that it has already stay as they are."""
         if not names:
             return
-        with self._database.write() as connection:
+        with self._database.write_in_turn() as connection:
             wanted = select(event_names.c.name).where(event_names.c.account == account)
             known = set(connection.execute(wanted).scalars())
             if new := sorted(set(names) - known):
@@ -80,7 +80,7 @@ class History:
     def set_discarded(self, account: str, name: str, *, discarded: bool, now: datetime, actor: str) -> None:
         """Discard the events of a name from now on, or keep them again; what is stored already stays."""
         self.add_event_names(account, [name], now)
-        with self._database.write() as connection:
+        with self._database.write_in_turn() as connection:
             connection.execute(
                 update(event_names)
                 .where(event_names.c.account == account, event_names.c.name == name)

@@ -8,12 +8,17 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, delete, func, insert, select, update
+from sqlalchemy import RowMapping, delete, func, insert, or_, select, update
 
+from ingest.errors import MoveRefused
+from ingest.ledger import replays
 from ingest.ledger.database import Database
-from ingest.ledger.tables import imports
+from ingest.ledger.tables import imports, timeline
+from ingest.ledger.timeline import What, note
 from ingest.report import Drift, FileColumn, PropertyPreview, RejectedRow, Report
 from ingest.states import State
+
+_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +51,15 @@ class Imports:
         now: datetime,
         *,
         state: State = State.RECEIVED,
+        replay_of: str | None = None,
     ) -> None:
-        """Record an import; its files are taken after this, unless they lie where they belong (state ``ready``)."""
+        """Record an import; its files are taken after this, unless they lie where they belong (state ``ready``).
+
+        Raises `MoveRefused` when it is the replay of an import that is not over.
+        """
         with self._database.write() as connection:
+            if replay_of is not None:
+                replays.begin(connection, replay_of, import_id, now)
             connection.execute(
                 insert(imports).values(
                     id=import_id,
@@ -57,8 +68,10 @@ class Imports:
                     data_file=data_file,
                     state=state,
                     received_at=now,
+                    replay_of=replay_of,
                 )
             )
+            note(connection, import_id, What.RECEIVED, now)
 
     def received(self, account: str) -> list[Received]:
         """The account's imports whose files are not all taken, because a process ended or something failed."""
@@ -70,26 +83,87 @@ class Imports:
     def forget(self, import_id: str) -> None:
         """Take back an import whose manifest was gone before it was taken; any other stays."""
         with self._database.write() as connection:
-            connection.execute(delete(imports).where(imports.c.id == import_id, imports.c.state == State.RECEIVED))
+            state = connection.scalar(select(imports.c.state).where(imports.c.id == import_id).with_for_update())
+            if state == State.RECEIVED:
+                connection.execute(delete(timeline).where(timeline.c.import_id == import_id))
+                connection.execute(delete(imports).where(imports.c.id == import_id))
 
-    def retry(self, import_id: str) -> bool:
-        """Make a held or failed import ready again; whether it was one."""
+    def known(self, import_ids: Sequence[str]) -> set[str]:
+        """Which of these IDs there are."""
+        found: set[str] = set()
+        with self._database.read() as connection:
+            for start in range(0, len(import_ids), _AT_ONCE):
+                some = import_ids[start : start + _AT_ONCE]
+                found.update(connection.scalars(select(imports.c.id).where(imports.c.id.in_(some))))
+        return found
+
+    def bring_back(
+        self,
+        import_id: str,
+        account: str,
+        data_file: str | None,
+        *,
+        received_at: datetime,
+        sequence: int | None,
+        replay_of: str | None,
+        now: datetime,
+    ) -> None:
+        """Record an import that the ledger has forgotten, ready to be carried out; its ``sequence`` if it is free.
+
+        Nothing happens when it is there. The name of its manifest is not known any more.
+        """
         with self._database.write() as connection:
+            same = or_(imports.c.id == import_id, imports.c.sequence == sequence)
+            taken = connection.execute(select(imports.c.id).where(same)).scalars().all()
+            if import_id in taken:
+                return
+            place = {} if taken or sequence is None else {"sequence": sequence}
+            facts = {"id": import_id, "account": account, "manifest": "recovered.manifest", "data_file": data_file}
+            connection.execute(
+                insert(imports).values(
+                    **facts, **place, state=State.READY, received_at=received_at, replay_of=replay_of
+                )
+            )
+            note(connection, import_id, What.RECOVERED, now)
+
+    def retry(self, import_id: str, now: datetime) -> bool:
+        """Make a held or failed import whose files are kept ready again; whether it was one.
+
+        Raises `MoveRefused` when it was replayed since: then the replay is what may be tried again.
+        """
+        with self._database.write() as connection:
+            newest = replays.newest(connection, import_id)
+            if newest not in (None, import_id):
+                raise MoveRefused(f"The import {import_id} was replayed as {newest}: try that one again, or replay it.")
             retried = connection.execute(
                 update(imports)
-                .where(imports.c.id == import_id, imports.c.state.in_([State.HELD, State.FAILED]))
-                .values(state=State.READY, lost=0, give_up_at=None, next_attempt_at=None)
+                .where(
+                    imports.c.id == import_id,
+                    imports.c.state.in_([State.HELD, State.FAILED]),
+                    imports.c.files_removed_at.is_(None),
+                )
+                .values(
+                    state=State.READY,
+                    lost=0,
+                    give_up_at=None,
+                    next_attempt_at=None,
+                    results_removed_at=None,
+                )
             )
+            if retried.rowcount == 1:
+                note(connection, import_id, What.RETRIED, now)
         return retried.rowcount == 1
 
-    def ready(self, import_id: str) -> None:
+    def ready(self, import_id: str, now: datetime) -> None:
         """The import's files are taken: a worker may have it. Nothing happens the second time."""
         with self._database.write() as connection:
-            connection.execute(
+            readied = connection.execute(
                 update(imports)
                 .where(imports.c.id == import_id, imports.c.state == State.RECEIVED)
                 .values(state=State.READY)
             )
+            if readied.rowcount == 1:
+                note(connection, import_id, What.TAKEN, now)
 
     def get(self, import_id: str) -> Report | None:
         """The facts about one import; ``None`` when there is none of this ID."""
@@ -167,6 +241,7 @@ def report_of(row: RowMapping) -> Report:
         columns=tuple(FileColumn(**column) for column in row["columns"] or ()),
         drift=tuple(Drift(**drift) for drift in row["drift"] or ()),
         preview=tuple(PropertyPreview(**preview) for preview in row["preview"] or ()),
+        replay_of=row["replay_of"],
     )
 
 

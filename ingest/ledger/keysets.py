@@ -64,7 +64,7 @@ class Keysets:
         """
         account, direction, now = keyset.account, keyset.direction, keyset.created_at
         former: Keyset | None = None
-        with self._database.write() as connection:
+        with self._database.write_in_turn() as connection:
             # one writer for an account at a time, also on PostgreSQL
             connection.execute(select(accounts.c.id).where(accounts.c.id == account).with_for_update())
             stored = {one.slot: one for one in _found(connection, _of_account(account, direction))}
@@ -123,7 +123,7 @@ class Keysets:
 
         Raises `StillNeeded` for the primary request keyset, without which no encrypted request could be opened.
         """
-        with self._database.write() as connection:
+        with self._database.write_in_turn() as connection:
             this = keysets.c.keyset_id == keyset.keyset_id
             found = _found(connection, _of_account(keyset.account).where(this).with_for_update())
             if not found:

@@ -63,7 +63,7 @@ class MasterKeys:
         From here until `finish` the key before it is needed as well.
         """
         key_id = bytes.fromhex(vault.master_key_id)
-        with self._database.write() as connection:
+        with self._database.write_in_turn() as connection:
             named = set(connection.scalars(select(master_keys.c.id)))
             if key_id in named:
                 return
@@ -95,7 +95,7 @@ class MasterKeys:
             with self._database.read() as connection:
                 left = connection.execute(select(*keys).where(_elsewhere(sealed, vault))).all()
             for start in range(0, len(left), _AT_ONCE):
-                with self._database.write() as connection:
+                with self._database.write_in_turn() as connection:
                     for values in left[start : start + _AT_ONCE]:
                         row = [key == value for key, value in zip(keys, values, strict=True)]
                         found = _locked(connection, sealed, [*row, _elsewhere(sealed, vault)])
@@ -113,7 +113,7 @@ class MasterKeys:
 
     def finish(self, vault: Vault, *, at: datetime, actor: str) -> int:
         """Forget every key but the vault's own, unless secrets are left under another; how many are left."""
-        with self._database.write() as connection:
+        with self._database.write_in_turn() as connection:
             left = sum(_count(connection, sealed, _elsewhere(sealed, vault)) for sealed in SEALED_COLUMNS)
             if left == 0:
                 connection.execute(delete(master_keys).where(master_keys.c.id != bytes.fromhex(vault.master_key_id)))

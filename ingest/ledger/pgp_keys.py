@@ -76,7 +76,7 @@ class PgpKeys:
         Raises `AlreadyThere` when the account has this pair, `LimitReached` when it has as many as it may (FAULTS.md
         K4: the slots are a constraint of the database).
         """
-        with self._database.write() as connection:
+        with self._database.write_in_turn() as connection:
             _add(connection, key, sealed)
             _record(connection, key, "key.add", actor=actor, at=key.created_at)
             before_commit()
@@ -95,7 +95,7 @@ class PgpKeys:
         One that is retiring already keeps its date. Raises as `add` does, and `MoveRefused` when a previous pair still
         opens files, or another rotation was faster.
         """
-        with self._database.write() as connection:
+        with self._database.write_in_turn() as connection:
             versions = _versions(connection, key.key_id)
             if not versions or key.version != versions[0].version + 1:
                 raise MoveRefused(f"The key pair {key.key_id} was changed by somebody else just now: try again.")
@@ -117,7 +117,7 @@ class PgpKeys:
 
         Raises `MoveRefused` when the pair was destroyed meanwhile.
         """
-        with self._database.write() as connection:
+        with self._database.write_in_turn() as connection:
             renewed = connection.execute(
                 update(pgp_keys)
                 .where(
@@ -153,7 +153,7 @@ class PgpKeys:
         A destroyed pair loses its secrets and its slot in the same transaction. Raises `MoveRefused` when a pair may
         not go there from where it is (`PAIR_MOVES`), or when its key ID has another active pair.
         """
-        with self._database.write() as connection:
+        with self._database.write_in_turn() as connection:
             for pair in pairs:
                 _move(connection, pair, to, retires_at)
                 until = f" on {retires_at:%Y-%m-%d}" if retires_at else ""
@@ -165,7 +165,7 @@ class PgpKeys:
         with self._database.read() as connection:  # most looks find none, and take no write lock
             if connection.execute(due).first() is None:
                 return []
-        with self._database.write() as connection:
+        with self._database.write_in_turn() as connection:
             pairs = [_pgp_key(row) for row in connection.execute(due)]
             for pair in pairs:
                 _move(connection, pair, PairState.RETIRED, None)
@@ -196,18 +196,18 @@ class PgpKeys:
 
     def change_policy(self, key: PgpKey, signatures: SignaturePolicy, *, actor: str, now: datetime) -> None:
         """Change what the signatures of files for all pairs of the key ID mean, for imports that begin after it."""
-        with self._database.write() as connection:
+        with self._database.write_in_turn() as connection:
             connection.execute(update(pgp_keys).where(pgp_keys.c.key_id == key.key_id).values(signatures=signatures))
             _record(connection, key, "key.change", f"signatures {signatures}", actor=actor, at=now)
 
     def record(self, key: PgpKey, action: str, outcome: str, *, actor: str, now: datetime) -> None:
         """Append to the audit what was done with a pair that changed nothing of it: an export, a drill."""
-        with self._database.write() as connection:
+        with self._database.write_in_turn() as connection:
             _record(connection, key, action, outcome, actor=actor, at=now)
 
     def mark_used(self, account: str, fingerprint: str, at: datetime) -> None:
         """Remember when a pair last opened a file."""
-        with self._database.write() as connection:
+        with self._database.write_in_turn() as connection:
             this = and_(
                 pgp_keys.c.account == account,
                 pgp_keys.c.fingerprint == fingerprint,

@@ -7,18 +7,21 @@ settle anything (FAULTS.md W2).
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select, update
 
 from ingest.errors import LeaseLost
 from ingest.ledger.database import Database
 from ingest.ledger.imports import columns_of, report_of
 from ingest.ledger.outbox import NewNotice, enqueue
 from ingest.ledger.tables import imports
+from ingest.ledger.timeline import What, note
 from ingest.report import Report
 from ingest.states import State
 
@@ -39,21 +42,27 @@ class Lease:
 
 
 class Queue:
-    """Hands imports to workers and takes their verdicts."""
+    """Hands imports to workers and takes their verdicts.
 
-    def __init__(self, database: Database, *, lease: timedelta) -> None:
+    ``longest_wait`` is the longest time that is ever asked for between two tries.
+    """
+
+    def __init__(self, database: Database, *, lease: timedelta, longest_wait: timedelta = timedelta(days=1)) -> None:
         self._database = database
         self._lease = lease
+        self._longest_wait = longest_wait
 
     def claim(self, now: datetime, *, only: str | None = None) -> Lease | None:
         """Take the import that waits longest (or only the one named), or ``None`` when none is due.
 
-        Due are: ready ones, deferred ones whose time has come, running ones whose lease ended.
+        Due are: ready ones, deferred ones whose time has come, running ones whose lease ended. A time that is further
+        away than it can have been set was set by a clock that was wrong, and has come as well (FAULTS.md W8).
         """
+        too_far = imports.c.next_attempt_at > now + self._longest_wait
         due = or_(
             imports.c.state == State.READY,
-            and_(imports.c.state == State.DEFERRED, imports.c.next_attempt_at <= now),
-            and_(imports.c.state == State.RUNNING, imports.c.lease_until < now),
+            and_(imports.c.state == State.DEFERRED, or_(imports.c.next_attempt_at <= now, too_far)),
+            self._is_lost(now),
         )
         wanted = select(imports).where(due)
         if only is not None:
@@ -64,9 +73,14 @@ class Queue:
         """Take this import, due or not, unless a worker holds it or it is over."""
         waiting = or_(
             imports.c.state.in_([State.READY, State.DEFERRED]),
-            and_(imports.c.state == State.RUNNING, imports.c.lease_until < now),
+            self._is_lost(now),
         )
         return self._claim(select(imports).where(imports.c.id == import_id, waiting), now)
+
+    def _is_lost(self, now: datetime) -> ColumnElement[bool]:
+        """Whether an import's worker has not renewed its lease: it ended, or no lease given now could be so long."""
+        too_far = imports.c.lease_until > now + self._lease
+        return and_(imports.c.state == State.RUNNING, or_(imports.c.lease_until < now, too_far))
 
     def _claim(self, wanted: Select[Any], now: datetime) -> Lease | None:
         wanted = wanted.order_by(imports.c.sequence).limit(1).with_for_update(skip_locked=True)
@@ -78,12 +92,16 @@ class Queue:
             if row is None:
                 return None
             fence, attempts = row["fence"] + 1, row["attempts"] + 1
-            lost = row["lost"] + (row["state"] == State.RUNNING)
+            is_lost = row["state"] == State.RUNNING
+            lost = row["lost"] + is_lost
             connection.execute(
                 update(imports)
                 .where(imports.c.id == row["id"])
                 .values(state=State.RUNNING, fence=fence, attempts=attempts, lost=lost, lease_until=now + self._lease)
             )
+            if is_lost:
+                note(connection, row["id"], What.WORKER_LOST, now, tries=row["attempts"])
+            note(connection, row["id"], What.CLAIMED, now, tries=attempts, worker=_this_process())
         report = replace(report_of(row), state=State.RUNNING, attempts=attempts)
         return Lease(report, row["sequence"], fence, lost, row["give_up_at"])
 
@@ -96,6 +114,7 @@ class Queue:
         """Record what the manifest says, with the notices of it. Raises `LeaseLost`; notices are enqueued once."""
         with self._database.write() as connection:
             _update(connection, lease, **columns_of(report))
+            note(connection, report.id, What.PICKED_UP, now)
             enqueue(connection, report, notices, now)
 
     def settle(
@@ -114,10 +133,14 @@ class Queue:
         """
         with self._database.write() as connection:
             _update(connection, lease, state=report.state, lease_until=None, give_up_at=None, **columns_of(report))
+            verdict = {"state": report.state, "code": report.code, "seconds": report.seconds}
+            note(connection, report.id, What.SETTLED, now, **verdict)
             enqueue(connection, report, notices, now)
             while_held()
 
-    def defer(self, lease: Lease, *, code: str, message: str, next_attempt_at: datetime, give_up_at: datetime) -> None:
+    def defer(
+        self, lease: Lease, now: datetime, *, code: str, message: str, next_attempt_at: datetime, give_up_at: datetime
+    ) -> None:
         """Let the import wait for another try. Raises `LeaseLost`."""
         with self._database.write() as connection:
             _update(
@@ -130,11 +153,18 @@ class Queue:
                 code=code,
                 message=message,
             )
+            wait_s = round((next_attempt_at - now).total_seconds(), 3)
+            note(connection, lease.report.id, What.DEFERRED, now, code=code, message=message, wait_s=wait_s)
 
-    def give_back(self, lease: Lease) -> None:
+    def give_back(self, lease: Lease, now: datetime) -> None:
         """Let another worker have the import at once; this one is being stopped. Raises `LeaseLost`."""
         with self._database.write() as connection:
             _update(connection, lease, state=State.READY, lease_until=None)
+            note(connection, lease.report.id, What.GIVEN_BACK, now)
+
+
+def _this_process() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def _update(connection: Connection, lease: Lease, **values: object) -> None:

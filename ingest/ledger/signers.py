@@ -38,7 +38,7 @@ class Signers:
         Raises `LimitReached` when the account has as many signers as it may: the slots are a constraint of the
         database.
         """
-        with self._database.write() as connection:
+        with self._database.write_in_turn() as connection:
             replaced = _remove(connection, signer.account, signer.fingerprint)
             connection.execute(
                 insert(signers).values(
@@ -64,7 +64,7 @@ class Signers:
 
     def remove(self, account: str, fingerprint: str, *, actor: str, now: datetime) -> None:
         """Let the signer's signatures count no more; nothing happens when there is no such signer."""
-        with self._database.write() as connection:
+        with self._database.write_in_turn() as connection:
             if _remove(connection, account, fingerprint):
                 audit.record(
                     connection, at=now, actor=actor, action="signer.remove", subject=fingerprint, account=account

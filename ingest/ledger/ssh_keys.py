@@ -50,12 +50,12 @@ class SshKeys:
         Raises `AlreadyThere` for a key that is listed already (here or for another account), `LimitReached` when the
         account has as many as it may: the slots are a constraint of the database.
         """
-        with self._database.write() as connection:
+        with self._database.write_in_turn() as connection:
             add_in(connection, account, keys, now=now, actor=actor)
 
     def remove(self, account: str, fingerprint: str, *, now: datetime, actor: str) -> None:
         """Let the key open nothing from now on; nothing happens when there is no such key."""
-        with self._database.write() as connection:
+        with self._database.write_in_turn() as connection:
             gone = connection.execute(
                 delete(ssh_keys).where(ssh_keys.c.account == account, ssh_keys.c.fingerprint == fingerprint)
             )

@@ -233,10 +233,34 @@ imports = Table(
     Column("columns", JSON),
     Column("drift", JSON),
     Column("preview", JSON),
+    Column("replay_of", String(32)),  # the import that was uploaded; never one that is a replay itself
+    Column("files_removed_at", Moment),
+    Column("results_removed_at", Moment),
     Index("imports_by_state", "state", "next_attempt_at"),
     Index("imports_by_account", "account", "sequence"),
     Index("imports_by_pair", "account", "pair", "sequence"),
+    Index("imports_by_replay", "replay_of", **_where("replay_of IS NOT NULL")),
     sqlite_autoincrement=True,  # a sequence is never given twice, also not after a row was removed
+)
+
+timeline = Table(
+    "timeline",
+    metadata,
+    Column("import_id", ForeignKey("imports.id"), primary_key=True),
+    Column("number", Integer, primary_key=True),  # counts the entries of an import, from 1
+    Column("at", Moment, nullable=False),
+    Column("what", String(16), nullable=False),
+    Column("detail", JSON, nullable=False),
+)
+
+# One row: when the sweeper last believed the clock, and until when it watches one that jumped.
+sweeps = Table(
+    "sweeps",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("believed_at", Moment, nullable=False),
+    Column("watched_until", Moment),
+    CheckConstraint("id = 1", name="sweeps_has_one_row"),
 )
 
 event_names = Table(

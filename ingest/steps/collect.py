@@ -138,9 +138,10 @@ class Collector:
         """Bring an import from received to ready; safe to repeat, whatever of it is done already."""
         if not self._spool.take(account, manifest, import_id, "manifest"):
             self._imports.forget(import_id)
+            self._spool.discard_taken(import_id)  # at most a copy that the operator gave by hand
             return
         if data_file is not None:
             self._spool.take(account, data_file, import_id, "data")  # one that is gone fails the import, by name
-        self._imports.ready(import_id)
+        self._imports.ready(import_id, self._now())
         _log.info("import_received", action="import_received", account=account, import_id=import_id)
         self._on_ready(import_id)

@@ -7,20 +7,28 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from ingest.ledger.queue import Lease
+from ingest.ledger.replays import Origin
+from ingest.report import Report
 from ingest.steps.stopwatch import Stopwatch
 from manifests.plan import Plan
 from manifests.types import ImportType
 from stores.lake import Lake
 
 
-def load(lake: Lake, lease: Lease, kind: ImportType, plan: Plan, rows: Iterator[pl.DataFrame], watch: Stopwatch) -> int:
+def load(
+    lake: Lake,
+    report: Report,
+    origin: Origin,
+    kind: ImportType,
+    plan: Plan,
+    rows: Iterator[pl.DataFrame],
+    watch: Stopwatch,
+) -> int:
     """Store the rows once, and return how many this import has stored.
 
     An import that is in the lake already (its worker was lost after the commit) is read once more to its end, so that
     its report is the same as if nothing had happened, and stores nothing.
     """
-    report = lease.report
     with watch.step("load"):
         stored = lake.stored(report.account, kind, report.id)
         if stored is None:
@@ -28,8 +36,8 @@ def load(lake: Lake, lease: Lease, kind: ImportType, plan: Plan, rows: Iterator[
                 report.account,
                 kind,
                 report.id,
-                sequence=lease.sequence,
-                received_at=report.received_at,
+                sequence=origin.sequence,
+                received_at=origin.received_at,
                 properties=plan.properties,
                 frames=rows,
             )

@@ -49,12 +49,14 @@ def settle(
     now: Now,
     *,
     rejects: bytes | None,
+    keep_files: bool,
 ) -> None:
     """End the import as ``report.state`` says. Raises `LeaseLost` when another worker has it.
 
     The files of ``results/`` are written while the ledger holds the import for this worker, so a worker that lost it
-    writes none. The verdict does not depend on them: a disk that refuses them is logged. The cipher text of a stored
-    import is removed; that of any other is kept, so that nothing is lost by a mistake.
+    writes none. The verdict does not depend on them: a disk that refuses them is logged. The cipher text is kept until
+    the sweeper comes (`ingest.retention`), so that nothing is lost by a mistake; that of a stored import only if
+    ``keep_files``.
     """
 
     def write_results() -> None:
@@ -67,7 +69,7 @@ def settle(
 
     stage = Stage.SUCCEEDED if report.state == State.SUCCEEDED else Stage.FAILED
     queue.settle(lease, report, notices_of(report, stage, account), now(), while_held=write_results)
-    if report.state == State.SUCCEEDED:
+    if report.state == State.SUCCEEDED and not keep_files:
         try:
             spool.discard_taken(report.id)
         except OSError as error:

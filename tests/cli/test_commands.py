@@ -16,6 +16,7 @@ Words = tuple[str, ...]
 NEED_AN_INSTALLATION: list[Words] = [
     ("serve",),
     ("check",),
+    ("sweep",),
     ("account", "add", "acme"),
     ("account", "change", "acme", "--no-gnupg"),
     ("account", "list"),
@@ -82,7 +83,7 @@ ALL = sorted(commands())
 
 def test_every_command_is_known_here() -> None:
     without = {("init",), ("demo",), ("manifest", "check"), ("manifest", "init"), ("manifest", "schema")}
-    named = {words[: 2 if words[0] not in ("serve", "check") else 1] for words in NEED_AN_INSTALLATION}
+    named = {words[: 2 if words[0] not in ("serve", "check", "sweep") else 1] for words in NEED_AN_INSTALLATION}
     assert {*without, *named} == set(ALL)
 
 

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 from contextlib import closing
@@ -44,7 +45,6 @@ def test_import_is_carried_out_and_reported(acme: Desk) -> None:
     assert {"decrypt", "parse", "map", "load", "total"} <= set(report["seconds"])
     assert (acme.folder / "events.manifest").exists()
     assert (acme.folder / "events.csv.asc").exists()
-    assert list((acme.folder / "data" / "spool" / "taken").iterdir()) == []
 
 
 def test_json_is_imported_like_csv(desk: Desk) -> None:
@@ -98,6 +98,10 @@ def test_import_is_shown_with_its_notices(acme: Desk) -> None:
     done = acme.json("import", "run", "acme", acme.folder / "events.manifest")
     shown = acme.json("imports", "show", done["id"])
     notices = shown.pop("notices")
+    assert shown.pop("files_kept")
+    timeline = shown.pop("timeline")
+    assert [entry["what"] for entry in timeline] == ["received", "taken", "claimed", "picked_up", "settled"]
+    assert timeline[-1]["seconds"] == done["seconds"]
     assert shown == done
     assert [(notice["stage"], notice["recipient"], notice["state"]) for notice in notices] == [
         ("picked_up", "data@acme.example", "pending"),
@@ -156,7 +160,10 @@ def test_import_that_was_held_is_tried_again(acme: Desk) -> None:
 
 def test_import_whose_files_are_gone_is_not_tried_again(acme: Desk) -> None:
     done = acme.json("import", "run", "acme", acme.folder / "events.manifest")["id"]
-    assert "sent again" in acme.fails("imports", "retry", done)
+    assert "only one that is over, and not stored" in acme.fails("imports", "retry", done)
+    failed = acme.json("import", "run", "acme", acme.write("bad.manifest", "{}"), code=1)["id"]
+    shutil.rmtree(acme.folder / "data" / "spool" / "taken" / failed)
+    assert "sent again" in acme.fails("imports", "retry", failed)
 
 
 def test_ctrl_c_ends_watching_without_a_traceback(acme: Desk) -> None:
@@ -187,7 +194,7 @@ def received(desk: Desk) -> str:
         for which, name in (("manifest", "events.manifest"), ("data", "events.csv.asc")):
             os.link(desk.folder / name, app.spool.drop("acme") / name)
             assert app.spool.take("acme", name, import_id, "manifest" if which == "manifest" else "data")
-        app.imports.ready(import_id)
+        app.imports.ready(import_id, app.now())
     return import_id
 
 

@@ -39,6 +39,7 @@ def test_schema_version_is_the_newest_migration() -> None:
     assert ScriptDirectory.from_config(configuration).get_current_head() == SCHEMA_VERSION
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_sqlite_runs_with_rollback_journal_and_full_sync(database: Database) -> None:
     """FAULTS W10; LIBRARIES 5: no WAL."""
     with database.read() as connection:

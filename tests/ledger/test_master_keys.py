@@ -7,8 +7,6 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from alembic import command
-from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from sqlalchemy import Column, LargeBinary, String, text
@@ -102,6 +100,7 @@ def test_constant_of_another_key_does_not_verify(database: Database) -> None:
         keys.verify(Vault(NEW), keys.all())
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_row_from_before_a_rotation_does_not_open_after_it(database: Database) -> None:
     """FAULTS K1: a rollback of the whole row, which its version cannot show; also past the constraints."""
     keys = MasterKeys(database)
@@ -128,11 +127,7 @@ def test_ledger_of_the_version_before_keeps_its_secrets_and_its_audit(tmp_path: 
     """FAULTS W16: the one master key is named, lines get their chain; what is sealed opens as before."""
     path = tmp_path / "ledger.db"
     database = Database(f"sqlite:///{path}")
-    configuration = Config()
-    configuration.set_main_option("script_location", "ingest.ledger:migrations")
-    with database.write() as connection:
-        configuration.attributes["connection"] = connection
-        command.upgrade(configuration, "0002")
+    database.migrate("0002")
     with closing(sqlite3.connect(path)) as older:
         older.execute("INSERT INTO vault_check (id, sealed) VALUES (1, ?)", (VAULT.seal(*check()),))
         older.execute("INSERT INTO accounts VALUES ('acme', 'active', 1, 0, '[]', ?, 0, 1)", (str(NOW),))
@@ -171,6 +166,7 @@ def test_kind_of_a_secret_is_for_ever() -> None:
     assert kinds == {"pgp.private_key", "pgp.passphrase", "audit.first_key", "hpke.request_keyset"}
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_table_with_secrets_can_be_rebuilt_by_a_later_migration(database: Database) -> None:
     """SQLite alters most things by a copy of the table, and a derived column cannot be copied."""
     key_id = add(database, VAULT, 1)

@@ -39,7 +39,7 @@ def new(imports: Imports) -> str:
 
 def received(imports: Imports) -> str:
     import_id = new(imports)
-    imports.ready(import_id)
+    imports.ready(import_id, NOW)
     return import_id
 
 
@@ -51,7 +51,7 @@ def claimed(queue: Queue, at: timedelta = timedelta(0)) -> Lease:
 
 def test_moves_are_total() -> None:
     assert MOVES.keys() == set(State)
-    assert all(MOVES[state] <= {State.READY} for state in ENDS)
+    assert all(MOVES[state] <= {State.READY, State.FAILED} for state in ENDS)
 
 
 def test_ids_sort_by_time_of_receipt() -> None:
@@ -64,7 +64,7 @@ def test_received_import_waits_until_it_is_ready(queue: Queue, imports: Imports)
     assert queue.claim(NOW) is None
     assert [one.id for one in imports.received("acme")] == [import_id]
     assert imports.received("other") == []
-    imports.ready(import_id)
+    imports.ready(import_id, NOW)
     assert claimed(queue).report.id == import_id
     assert imports.received("acme") == []
 
@@ -106,7 +106,7 @@ def test_lost_worker_is_taken_over_and_can_settle_nothing(queue: Queue, imports:
     with pytest.raises(LeaseLost):
         queue.heartbeat(first, NOW)
     with pytest.raises(LeaseLost):
-        queue.defer(first, code="x", message="y", next_attempt_at=NOW, give_up_at=NOW)
+        queue.defer(first, NOW, code="x", message="y", next_attempt_at=NOW, give_up_at=NOW)
     assert Outbox(database).of_import(first.report.id) == []
     queue.settle(second, replace(second.report, state=State.SUCCEEDED, rows_stored=1), [NOTICE], NOW)
     assert len(Outbox(database).of_import(first.report.id)) == 1
@@ -130,7 +130,9 @@ def test_settled_twice_settles_once(queue: Queue, imports: Imports) -> None:
 def test_deferred_import_waits_for_its_time(queue: Queue, imports: Imports) -> None:
     received(imports)
     lease = claimed(queue)
-    queue.defer(lease, code="store.unavailable", message="later", next_attempt_at=NOW + LEASE, give_up_at=NOW + LEASE)
+    queue.defer(
+        lease, NOW, code="store.unavailable", message="later", next_attempt_at=NOW + LEASE, give_up_at=NOW + LEASE
+    )
     assert queue.claim(NOW + LEASE / 2) is None
     assert claimed(queue, LEASE).report.attempts == 2
 

@@ -27,7 +27,9 @@ EMAIL = "data@acme.example"
 class Workshop:
     """An account with a Curve25519 pair, a clock that is set by hand, and a carrier."""
 
-    def __init__(self, folder: Path, *, chunk_bytes: int = 8_000_000, engine: EngineName = "auto") -> None:
+    def __init__(
+        self, folder: Path, *, chunk_bytes: int = 8_000_000, engine: EngineName = "auto", **sections: Any
+    ) -> None:
         self.now = datetime(2026, 11, 22, 8, 15, tzinfo=UTC)
         self.settings = Settings(
             data_dir=folder / "data",
@@ -35,7 +37,9 @@ class Workshop:
             openpgp=OpenPgpSettings(engine=engine),
             vault=VaultSettings(master_key_file=folder / "master.key"),
             worker=WorkerSettings(lease_s=60, max_lost=3, give_up_after_s=3600, chunk_bytes=chunk_bytes),
+            **sections,
         )
+        self.lease = timedelta(seconds=self.settings.worker.lease_s)
         prepare(self.settings)
         self.app = App(self.settings, now=lambda: self.now)
         self.app.accounts.add(ACCOUNT, now=self.now, actor="test", contact_addresses=[EMAIL])
