@@ -15,6 +15,7 @@ from ingest.clock import Now, utc_now
 from ingest.ledger import audit
 from ingest.ledger.accounts import Accounts
 from ingest.ledger.database import Database
+from ingest.ledger.deliveries import Deliveries
 from ingest.ledger.history import History
 from ingest.ledger.imports import Imports
 from ingest.ledger.keysets import Keysets
@@ -24,6 +25,7 @@ from ingest.ledger.pgp_keys import PgpKeys
 from ingest.ledger.queue import Queue
 from ingest.ledger.signers import Signers
 from ingest.ledger.ssh_keys import SshKeys
+from ingest.ledger.webhooks import Webhooks
 from ingest.settings import Settings
 from ingest.spool import Spool
 from keystore.errors import MasterKeyMissing
@@ -52,6 +54,8 @@ class App:
         self.history = History(self.database)
         self.queue = Queue(self.database, lease=timedelta(seconds=settings.worker.lease_s))
         self.outbox = Outbox(self.database)
+        self.deliveries = Deliveries(self.database)
+        self.webhooks = Webhooks(self.database)
         self.spool = Spool(settings.spool_dir)
         self.master_keys = MasterKeys(self.database)
         self.held_keys = HeldKeys(settings.vault.master_key_file, allow_environment=settings.vault.allow_environment)

@@ -18,6 +18,7 @@ from ingest.cli.show import (
     err,
     hint,
     out,
+    print_deliveries,
     print_json,
     print_report,
     print_table,
@@ -93,17 +94,12 @@ def show(context: typer.Context, import_id: str, as_json: AsJson = False) -> Non
     """
     with opened(context) as parts:
         report = _needed(parts, import_id)
-        notices = parts.outbox.of_import(import_id)
+        notices = parts.deliveries.of_import(import_id)
     if as_json:
-        deliveries = [
-            {"stage": n.stage, "recipient": n.recipient, "state": n.state, "sent_at": n.sent_at, "error": n.last_error}
-            for n in notices
-        ]
-        print_json(report.as_json() | {"notices": deliveries})
+        print_json(report.as_json() | {"notices": [notice.as_json() for notice in notices]})
         return
     print_report(report)
-    rows = [(n.stage.replace("_", " "), n.recipient, n.state, n.sent_at or n.last_error) for n in notices]
-    print_table(("notice", "to", "state", ""), rows, empty="No notice yet.")
+    print_deliveries(notices, empty="No notice yet.")
 
 
 @app.command()

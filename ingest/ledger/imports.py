@@ -13,7 +13,7 @@ from sqlalchemy import RowMapping, delete, func, insert, select, update
 from ingest.ledger.database import Database
 from ingest.ledger.tables import imports
 from ingest.report import Drift, FileColumn, PropertyPreview, RejectedRow, Report
-from ingest.states import State
+from ingest.states import ENDS, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +110,12 @@ class Imports:
         wanted = select(imports.c.id).where(imports.c.account == account, imports.c.state.in_(states))
         with self._database.read() as connection:
             return list(connection.scalars(wanted.order_by(imports.c.sequence)))
+
+    def under_way(self, *, received_before: datetime) -> list[Report]:
+        """The imports that are neither over nor held, and were received no later than that; oldest first."""
+        wanted = select(imports).where(imports.c.state.not_in(list(ENDS)), imports.c.received_at <= received_before)
+        with self._database.read() as connection:
+            return [report_of(row) for row in connection.execute(wanted.order_by(imports.c.sequence)).mappings()]
 
     def uses_of_pairs(self, account: str | None = None) -> dict[tuple[str, str], int]:
         """How many imports each pair has opened, by account and fingerprint."""
