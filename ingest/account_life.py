@@ -48,7 +48,7 @@ def remove(app: App, account: str, *, actor: str) -> Ended:
         for received in app.imports.received(account):
             app.imports.ready(received.id)  # no collector comes for its files any more
     for held in app.imports.ids(account, [State.HELD]):
-        app.imports.retry(held)
+        app.imports.retry(held, app.now())
     ended = _end_waiting(app, account)
     if ended.unfinished:
         raise MoveRefused(

@@ -1,6 +1,6 @@
 """The periodic look at imports that take long: their senders are told, every two hours unless the settings say else.
 
-Counted from receipt, or from its last end for an import that is tried again. A look that was missed is made good by the
+Counted from receipt, or from when the operator let an import be tried again. A look that was missed is made good by the
 next, with one notice; an import that is over, or waits for the operator, is told of as that.
 """
 
@@ -21,10 +21,10 @@ def look_at_imports(imports: Imports, accounts: Accounts, outbox: Outbox, every:
     Safe to repeat, and to run in several processes at once: each interval is told once.
     """
     enqueued = 0
-    for report in imports.under_way(received_before=now - every):
-        occasion = (now - (report.finished_at or report.received_at)) // every
+    for report, began in imports.under_way(since=now - every):
+        occasion = (now - began) // every
         account = accounts.get(report.account)
-        if occasion < 1 or account is None or account.state != "active":
+        if account is None or account.state != "active":
             continue
         new = notices_of_import(report, Stage.STILL_RUNNING, account, occasion=occasion)
         enqueued += outbox.tell_still_running(report, new, now)

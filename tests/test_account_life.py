@@ -77,7 +77,7 @@ def test_what_arrives_at_a_disabled_account_ends_as_well_and_can_be_tried_again(
     workshop.carried_out()
     assert_ended_by_it(workshop, import_id)
     account_life.enable(workshop.app, ACCOUNT, actor="test")
-    assert workshop.app.imports.retry(import_id)
+    assert workshop.app.imports.retry(import_id, workshop.now)
     assert workshop.carried_out().state == State.SUCCEEDED
 
 

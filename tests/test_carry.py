@@ -135,10 +135,10 @@ def test_lake_that_is_away_defers_and_then_holds_and_retry_brings_it_back(worksh
     assert held.rows_stored == 0
     lake.unlink()
     lake.mkdir()
-    assert workshop.app.imports.retry(import_id)
+    assert workshop.app.imports.retry(import_id, workshop.now)
     assert workshop.carried_out().state == State.SUCCEEDED
     assert workshop.stages(import_id) == ["picked_up", "failed", "succeeded"]
-    assert not workshop.app.imports.retry(import_id)
+    assert not workshop.app.imports.retry(import_id, workshop.now)
 
 
 def test_failed_import_keeps_its_files_for_another_try(workshop: Workshop) -> None:

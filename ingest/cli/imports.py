@@ -134,7 +134,7 @@ def retry(context: typer.Context, import_id: str) -> None:
         report = _needed(parts, import_id)
         if not parts.spool.taken(import_id, "manifest").is_file():
             raise CommandFailed(f"The files of the import {import_id} are not kept any more: they must be sent again.")
-        if not parts.imports.retry(import_id):
+        if not parts.imports.retry(import_id, parts.now()):
             raise CommandFailed(f"The import {import_id} is {report.state}: only one that is over is tried again.")
     out.print(f"import {import_id} is ready again", markup=False)
     hint(f"`sealdrop imports watch {import_id}` shows how it goes.")

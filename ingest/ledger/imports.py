@@ -72,13 +72,13 @@ class Imports:
         with self._database.write() as connection:
             connection.execute(delete(imports).where(imports.c.id == import_id, imports.c.state == State.RECEIVED))
 
-    def retry(self, import_id: str) -> bool:
+    def retry(self, import_id: str, now: datetime) -> bool:
         """Make a held or failed import ready again; whether it was one."""
         with self._database.write() as connection:
             retried = connection.execute(
                 update(imports)
                 .where(imports.c.id == import_id, imports.c.state.in_([State.HELD, State.FAILED]))
-                .values(state=State.READY, lost=0, give_up_at=None, next_attempt_at=None)
+                .values(state=State.READY, lost=0, give_up_at=None, next_attempt_at=None, retried_at=now)
             )
         return retried.rowcount == 1
 
@@ -111,11 +111,16 @@ class Imports:
         with self._database.read() as connection:
             return list(connection.scalars(wanted.order_by(imports.c.sequence)))
 
-    def under_way(self, *, received_before: datetime) -> list[Report]:
-        """The imports that are neither over nor held, and were received no later than that; oldest first."""
-        wanted = select(imports).where(imports.c.state.not_in(list(ENDS)), imports.c.received_at <= received_before)
+    def under_way(self, *, since: datetime) -> list[tuple[Report, datetime]]:
+        """The imports that are neither over nor held since then or longer, oldest first.
+
+        Each with its beginning: its receipt, or when it was let be tried again.
+        """
+        began = func.coalesce(imports.c.retried_at, imports.c.received_at)
+        wanted = select(imports).where(imports.c.state.not_in(list(ENDS)), began <= since)
         with self._database.read() as connection:
-            return [report_of(row) for row in connection.execute(wanted.order_by(imports.c.sequence)).mappings()]
+            rows = connection.execute(wanted.order_by(imports.c.sequence)).mappings()
+            return [(report_of(row), row["retried_at"] or row["received_at"]) for row in rows]
 
     def uses_of_pairs(self, account: str | None = None) -> dict[tuple[str, str], int]:
         """How many imports each pair has opened, by account and fingerprint."""

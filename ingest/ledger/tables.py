@@ -208,6 +208,7 @@ imports = Table(
     Column("client_email", String(254)),
     Column("state", String(16), nullable=False),
     Column("received_at", Moment, nullable=False),
+    Column("retried_at", Moment),  # the last time that the operator let it be tried again
     Column("finished_at", Moment),
     Column("attempts", Integer, nullable=False, default=0),
     Column("lost", Integer, nullable=False, default=0),

@@ -17,7 +17,7 @@ from ingest.ledger.database import Database
 from ingest.ledger.deliveries import Deliveries, Delivery
 from ingest.ledger.imports import Imports, new_import_id
 from ingest.ledger.outbox import Outbox
-from ingest.ledger.queue import Queue
+from ingest.ledger.queue import Lease, Queue
 from ingest.notices.deliver import Courier, deliver_due
 from ingest.notices.mailer import Mailer
 from ingest.notices.notice import Channel, Stage
@@ -76,11 +76,15 @@ class NoticeDesk:
         self.received(manifest=manifest, to=to)
         lease = self.queue.claim(self.now)
         assert lease is not None
-        report = replace(lease.report, client_email=to, type="profile")
         if picked_up:
+            report = replace(lease.report, client_email=to, type="profile")
             self.queue.picked_up(lease, report, notices_of_import(report, Stage.PICKED_UP, self.account), self.now)
+        return self.settle(lease, client_email=to, **facts)
+
+    def settle(self, lease: Lease, **facts: Any) -> Report:
+        """The worker that holds the import brings it to its end."""
         facts = {"state": State.FAILED, "code": "pgp.corrupt", "message": "It is damaged.", **facts}
-        report = replace(report, finished_at=self.now, **facts)
+        report = replace(lease.report, type="profile", finished_at=self.now, **facts)
         stage = Stage.SUCCEEDED if report.state == State.SUCCEEDED else Stage.FAILED
         self.queue.settle(lease, report, notices_of_import(report, stage, self.account), self.now)
         return report

@@ -22,6 +22,7 @@ UPDATE notices SET account = COALESCE(
 
 
 def upgrade() -> None:
+    op.add_column("imports", sa.Column("retried_at", sa.String(32), nullable=True))
     op.add_column("notices", sa.Column("account", sa.String(64), nullable=True))
     op.execute(_ACCOUNT)
     with op.batch_alter_table("notices", recreate="always") as batch:
