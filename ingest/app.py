@@ -16,6 +16,7 @@ from ingest.disk import Disk
 from ingest.ledger import audit
 from ingest.ledger.accounts import Accounts
 from ingest.ledger.database import Database
+from ingest.ledger.deliveries import Deliveries
 from ingest.ledger.history import History
 from ingest.ledger.imports import Imports
 from ingest.ledger.keysets import Keysets
@@ -28,6 +29,7 @@ from ingest.ledger.signers import Signers
 from ingest.ledger.ssh_keys import SshKeys
 from ingest.ledger.sweeps import Sweeps
 from ingest.ledger.timeline import Timeline
+from ingest.ledger.webhooks import Webhooks
 from ingest.settings import Settings
 from ingest.spool import Spool
 from keystore.errors import MasterKeyMissing
@@ -63,6 +65,8 @@ class App:
         )
         self.timeline = Timeline(self.database)
         self.outbox = Outbox(self.database)
+        self.deliveries = Deliveries(self.database)
+        self.webhooks = Webhooks(self.database)
         self.spool = Spool(settings.spool_dir)
         self.disk = Disk([settings.data_dir, settings.spool_dir, settings.lake_dir], settings.disk)
         self.master_keys = MasterKeys(self.database)

@@ -14,6 +14,7 @@ from time import monotonic, sleep
 
 import structlog
 
+from ingest.addressees import notices_of_import
 from ingest.backoff import next_attempt
 from ingest.clock import Now
 from ingest.disk import Disk
@@ -39,7 +40,7 @@ from ingest.settings import Settings
 from ingest.spool import Spool
 from ingest.states import State
 from ingest.steps.map import Tally
-from ingest.steps.settle import notices_of, rejects_message, settle
+from ingest.steps.settle import rejects_message, settle
 from keystore.errors import KeystoreError
 from manifests.errors import ManifestInvalid
 from manifests.model import Manifest
@@ -188,7 +189,7 @@ class Carrier:
             raise AccountDisabled(
                 f"The account {attempt.account.id} was closed before the file was imported. Nothing of it was stored."
             )
-        notices = notices_of(attempt.report, Stage.PICKED_UP, attempt.account)
+        notices = notices_of_import(attempt.report, Stage.PICKED_UP, attempt.account)
         self._queue.picked_up(attempt.lease, attempt.report, notices, self._now())
         return manifest
 

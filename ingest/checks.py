@@ -160,7 +160,7 @@ def _accounts(app: App) -> Iterator[Finding]:
         keys = [key for key in stored if key.opens_files(now)]
         if not any(key.expires_at is None or key.expires_at > now for key in account.ssh_keys):
             lacks.append("no SSH key")
-        if not account.contacts and not account.allowed_domains:
+        if not account.contacts and not account.allowed_domains and account.webhook is None:
             lacks.append("no address for notices")
         if account.require_encryption and not keys:
             lacks.append("no key pair that opens files" if stored else "no key pair")

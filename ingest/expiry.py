@@ -1,8 +1,8 @@
 """The periodic look at key pairs: those whose day has come are retired, those whose end is near are told of.
 
-A notice goes to each contact of the account 30, 7 and 1 days before a pair expires or retires, once each; a look that
-was missed is made good by the next, with the latest notice only. Nothing is told of pairs that open no more files, or
-of accounts that are disabled.
+A notice goes to each contact of the account, and to its webhook, 30, 7 and 1 days before a pair expires or retires,
+once each; a look that was missed is made good by the next, with the latest notice only. Nothing is told of pairs that
+open no more files, or of accounts that are disabled.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from ingest.addressees import notices_of_key
 from ingest.key_news import KeyNews
-from ingest.ledger.accounts import Account, Accounts
+from ingest.ledger.accounts import Accounts
 from ingest.ledger.outbox import Outbox
 from ingest.ledger.pgp_keys import PgpKey, PgpKeys
 from ingest.notices.notice import KeyStage
-from ingest.notices.recipients import is_plain_address
 from ingest.states import PairState
 
 _BEFORE = {KeyStage.DAY_1: timedelta(days=1), KeyStage.DAYS_7: timedelta(days=7), KeyStage.DAYS_30: timedelta(days=30)}
@@ -34,7 +34,8 @@ def look_at_keys(accounts: Accounts, pgp_keys: PgpKeys, outbox: Outbox, now: dat
         if account.state != "active":
             continue
         for stage, news in endings(pgp_keys.of_account(account.id), now):
-            enqueued += outbox.tell_of_key(news, stage, _recipients(account), now)
+            new = notices_of_key(stage, account)
+            enqueued += outbox.tell(account.id, news.subject, news.key_id, news.as_json(), new, now)
     return enqueued
 
 
@@ -73,7 +74,3 @@ def _news(key: PgpKey, ends_at: datetime, open_keys: Sequence[PgpKey], now: date
         successor=successor.fingerprint if successor else None,
         others=tuple(other.key_id for other in usable if other.key_id != key.key_id),
     )
-
-
-def _recipients(account: Account) -> list[str]:
-    return [address for address in account.contacts if is_plain_address(address)]

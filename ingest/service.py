@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from enum import StrEnum
+from functools import partial
 
 import structlog
 
@@ -14,20 +16,26 @@ from ingest.door.server import Door
 from ingest.expiry import look_at_keys
 from ingest.ledger import audit
 from ingest.ledger.ssh_keys import Access
-from ingest.notices.deliver import deliver_due
+from ingest.lonely_files import LonelyFiles
+from ingest.notices.deliver import Courier, deliver_due
 from ingest.notices.mailer import Mailer
+from ingest.notices.notice import Channel
+from ingest.notices.webhook import WebhookCourier
 from ingest.outcomes import cause_of
 from ingest.recovery import recover
 from ingest.retention import sweep
 from ingest.settings import Settings
 from ingest.steps.collect import Collector
+from ingest.still_running import look_at_imports
 from ingest.watch import watch
+from ingest.webhook_custody import target_of
 from ingest.workers import Workers
 
 _DRAIN_S = 20.0
 _OUTBOX_POLL_S = 2.0
 _LOOK_AT_KEYS_S = 3600.0
 _SWEEP_S = 3600.0
+_LOOK_AT_IMPORTS_S = 60.0
 
 _log = structlog.get_logger()
 
@@ -63,9 +71,8 @@ class Service:
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(_cancelled, asyncio.create_task(self._sweep()))
             if Part.NOTICES in self._parts:
-                stack.push_async_callback(_cancelled, asyncio.create_task(self._look_at_keys()))
-            if Part.NOTICES in self._parts and app.settings.mail.host:
-                stack.push_async_callback(_cancelled, asyncio.create_task(self._deliver()))
+                for work in (self._look_at_keys(), self._look_at_imports(), self._deliver()):
+                    stack.push_async_callback(_cancelled, asyncio.create_task(work))
             if Part.WORKER in self._parts:
                 await self._workers.start()
                 stack.push_async_callback(self._workers.stop, _DRAIN_S)
@@ -85,12 +92,12 @@ class Service:
             await self._door.reload(settings.door)
 
     async def _open_door(self, stack: contextlib.AsyncExitStack) -> None:
-        app = self._app
+        app, loop = self._app, asyncio.get_running_loop()
         collector = Collector(
             app.spool,
             app.imports,
             now=app.now,
-            on_ready=self._on_ready(asyncio.get_running_loop()),
+            on_ready=self._on_ready(loop),
             settle_s=app.settings.watch.rescan_s,
         )
 
@@ -107,7 +114,15 @@ class Service:
         await door.start()
         self._door, self.port = door, door.port
         _log.info("door_open", action="door_open", port=door.port)
-        watching = asyncio.create_task(watch(app.settings.watch, app.spool, app.accounts, collector, self._stop))
+        lonely_files = LonelyFiles(
+            app.outbox,
+            after=timedelta(seconds=app.settings.notices.waiting_file_s),
+            now=app.now,
+            on_told=partial(loop.call_soon_threadsafe, self._mail_due.set),
+        )
+        watching = asyncio.create_task(
+            watch(app.settings.watch, app.spool, app.accounts, collector, lonely_files, self._stop)
+        )
         stack.push_async_callback(_cancelled, watching)
         stack.push_async_callback(door.drain, app.settings.door.drain_s)
 
@@ -124,11 +139,18 @@ class Service:
 
     async def _deliver(self) -> None:
         """Send what is due, at once when a worker has settled something, else every few seconds."""
-        mailer = Mailer(self._app.settings.mail)
+        app = self._app
+        couriers: dict[Channel, Courier] = {
+            Channel.WEBHOOK: WebhookCourier(
+                app.settings.webhook, lambda account: asyncio.to_thread(target_of, app, account)
+            )
+        }
+        if app.settings.mail.host:
+            couriers[Channel.MAIL] = Mailer(app.settings.mail)
         while True:
             self._mail_due.clear()
             try:
-                await deliver_due(self._app.outbox, mailer, self._app.settings.mail, self._app.now)
+                await deliver_due(app.outbox, couriers, app.settings, app.now)
             except Exception as error:  # mail goes on when this has passed
                 _log.error("outbox_unavailable", action="outbox_unavailable", detail=cause_of(error))
             with contextlib.suppress(TimeoutError):
@@ -154,6 +176,18 @@ class Service:
             except Exception as error:  # the next one may go through
                 _log.error("not_swept", action="not_swept", detail=cause_of(error))
             await asyncio.sleep(_SWEEP_S)
+
+    async def _look_at_imports(self) -> None:
+        """Tell of imports that take long."""
+        app = self._app
+        every = timedelta(seconds=app.settings.notices.still_running_s)
+        while True:
+            try:
+                if await asyncio.to_thread(look_at_imports, app.imports, app.accounts, app.outbox, every, app.now()):
+                    self._mail_due.set()
+            except Exception as error:  # as above
+                _log.error("imports_not_looked_at", action="imports_not_looked_at", detail=cause_of(error))
+            await asyncio.sleep(min(_LOOK_AT_IMPORTS_S, every.total_seconds()))
 
 
 def _prepare(app: App, *, stores: bool) -> None:

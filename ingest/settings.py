@@ -22,7 +22,9 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from ingest.addresses import AddressesInvalid, read_addresses
+from ingest.notices.recipients import is_plain_address
 
+NOWHERE = "<>"
 DEFAULT_FILES = (Path("sealdrop.toml"), Path("/etc/sealdrop/sealdrop.toml"))
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -41,6 +43,14 @@ class SettingsInvalid(Exception):
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _checked_addresses(text: str) -> str:
+    try:
+        read_addresses(text)
+    except AddressesInvalid as invalid:
+        raise ValueError(str(invalid)) from None
+    return text
 
 
 class DoorSettings(_Section):
@@ -128,11 +138,7 @@ class DoorSettings(_Section):
     @field_validator("penalty_exempt", "proxy_from")
     @classmethod
     def _is_a_list_of_addresses(cls, text: str) -> str:
-        try:
-            read_addresses(text)
-        except AddressesInvalid as invalid:
-            raise ValueError(str(invalid)) from None
-        return text
+        return _checked_addresses(text)
 
 
 class OpenPgpSettings(_Section):
@@ -161,10 +167,63 @@ class MailSettings(_Section):
     username: str = Field("", description="Login at the relay; empty for none.")
     password_file: Path | None = Field(None, description="File with the password for the relay, mode 0600.")
     sender: str = Field("sealdrop@localhost", description="Address in From.")
-    timeout_s: Seconds = Field(30, description="Time for one delivery.")
-    retry_floor_s: Seconds = Field(60, description="Wait before the second try; doubles with each further one.")
+    bounces_to: str = Field(
+        "",
+        description="Address in the envelope, to which mails that cannot be delivered come back; empty is that in "
+        "`sender`, `<>` is nowhere.",
+    )
+
+    @field_validator("bounces_to")
+    @classmethod
+    def _is_an_address(cls, text: str) -> str:
+        if text not in ("", NOWHERE) and not is_plain_address(text):
+            raise ValueError(f"this is no plain mail address; `{NOWHERE}` is nowhere")
+        return text
+
+    timeout_s: Seconds = Field(30, description="Time for one delivery, up to the last byte of the mail.")
+    answer_timeout_s: Seconds = Field(
+        600,  # RFC 5321 §4.5.3.2.6
+        description="Time for the relay's answer after that. A shorter one lets a slow relay deliver mails twice.",
+    )
+    retry_floor_s: Seconds = Field(
+        60, description="Wait before the second try, of webhooks as well; doubles with each further one."
+    )
     retry_ceiling_s: Seconds = Field(3600, description="Longest wait between two tries.")
     give_up_after_s: Seconds = Field(5 * 86400, description="Age at which a notice is given up.")
+
+
+class NoticeSettings(_Section):
+    """What senders are told, and how often."""
+
+    still_running_s: Seconds = Field(
+        7200, description="Age at which an import that is not over is told of, and time between two such notices."
+    )
+    waiting_file_s: Seconds = Field(
+        3600, description="Time after which a file that waits for its manifest, or a manifest for its file, is told of."
+    )
+    mails_per_hour: Annotated[int, Field(gt=0, le=10_000)] = Field(
+        30, description="Mails an hour about one account; the rest is told in one digest for each recipient."
+    )
+
+
+class WebhookSettings(_Section):
+    """Notices by HTTP."""
+
+    timeout_s: Seconds = Field(10, description="Time for one delivery.")
+    ca_file: Path | None = Field(None, description="CA certificates for receivers, when not the system's.")
+    allow_networks: str = Field(
+        "",
+        description="Addresses, patterns and networks that webhooks may reach though they are internal, such as "
+        "`10.1.0.0/16`; without it only public addresses.",
+    )
+    allow_http_to_localhost: bool = Field(
+        default=False, description="Accept `http://localhost`, which also `allow_networks` must allow."
+    )
+
+    @field_validator("allow_networks")
+    @classmethod
+    def _is_a_list_of_addresses(cls, text: str) -> str:
+        return _checked_addresses(text)
 
 
 class WorkerSettings(_Section):
@@ -260,6 +319,8 @@ class Settings(BaseSettings):
     door: DoorSettings = Field(default_factory=DoorSettings)
     openpgp: OpenPgpSettings = Field(default_factory=OpenPgpSettings)
     mail: MailSettings = Field(default_factory=MailSettings)
+    notices: NoticeSettings = Field(default_factory=NoticeSettings)
+    webhook: WebhookSettings = Field(default_factory=WebhookSettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
     watch: WatchSettings = Field(default_factory=WatchSettings)
     results: ResultSettings = Field(default_factory=ResultSettings)

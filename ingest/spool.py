@@ -219,6 +219,14 @@ class Spool:
                         found[entry.name] = entry.stat(follow_symlinks=False)
         return found
 
+    def unfinished(self, account: str) -> list[str]:
+        """The names of an account's uploads in progress, and of files in its drop that are named as such."""
+        names: list[str] = []
+        for folder, all_of_it in ((self._parts / account, True), (self.drop(account), False)):
+            with contextlib.suppress(FileNotFoundError):
+                names += [path.name for path in folder.iterdir() if all_of_it or is_in_progress_name(path.name)]
+        return names
+
     def take(self, account: str, name: str, import_id: str, which: Taken) -> bool:
         """Move a file out of every client's reach; ``False`` when it was neither in the drop nor taken before.
 

@@ -14,6 +14,7 @@ from watchfiles import awatch
 
 from ingest.errors import LedgerUnavailable
 from ingest.ledger.accounts import Accounts
+from ingest.lonely_files import LonelyFiles
 from ingest.outcomes import cause_of
 from ingest.settings import WatchSettings
 from ingest.spool import Spool
@@ -23,14 +24,19 @@ _log = structlog.get_logger()
 
 
 async def watch(
-    settings: WatchSettings, spool: Spool, accounts: Accounts, collector: Collector, stop: asyncio.Event
+    settings: WatchSettings,
+    spool: Spool,
+    accounts: Accounts,
+    collector: Collector,
+    lonely_files: LonelyFiles,
+    stop: asyncio.Event,
 ) -> None:
     """Scan until ``stop`` is set."""
     hinted = asyncio.Event()
     hints = asyncio.create_task(_listen(spool, hinted, stop))
     try:
         while not stop.is_set():
-            await asyncio.to_thread(_scan, spool, accounts, collector)
+            await asyncio.to_thread(_scan, spool, accounts, collector, lonely_files)
             hinted.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(settings.rescan_s):
@@ -41,19 +47,19 @@ async def watch(
             await hints
 
 
-def _scan(spool: Spool, accounts: Accounts, collector: Collector) -> None:
+def _scan(spool: Spool, accounts: Accounts, collector: Collector, lonely_files: LonelyFiles) -> None:
     """One look into every drop; whatever is wrong with one keeps no other from being looked into."""
     try:
-        names = [account.id for account in accounts.all()]
+        all_accounts = accounts.all()
     except LedgerUnavailable as error:
         _log.warning("ledger_unavailable", action="ledger_unavailable", detail=error.detail)
         return
-    for name in names:
+    for account in all_accounts:
         try:
-            spool.open_account(name)
-            collector.scan(name)
+            spool.open_account(account.id)
+            lonely_files.look(account, collector.scan(account.id))
         except Exception as error:  # a watcher that ended would be missed by nobody
-            _log.error("drop_not_scanned", action="drop_not_scanned", account=name, detail=cause_of(error))
+            _log.error("drop_not_scanned", action="drop_not_scanned", account=account.id, detail=cause_of(error))
 
 
 async def _listen(spool: Spool, hinted: asyncio.Event, stop: asyncio.Event) -> None:

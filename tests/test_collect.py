@@ -8,7 +8,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,8 @@ import pytest
 from ingest.ledger.accounts import Accounts
 from ingest.ledger.database import Database
 from ingest.ledger.imports import Imports, new_import_id
+from ingest.ledger.outbox import Outbox
+from ingest.lonely_files import LonelyFiles
 from ingest.report import Report
 from ingest.settings import WatchSettings
 from ingest.spool import Spool
@@ -339,13 +341,20 @@ async def test_drop_that_cannot_be_read_does_not_keep_others_waiting(yard: Yard)
     yard.place("a.csv.asc", "data", "other")
     stop = asyncio.Event()
     settings = WatchSettings(rescan_s=0.02)
-    watching = asyncio.create_task(watch(settings, yard.spool, Accounts(yard.database), yard.collector, stop))
+    watching = asyncio.create_task(
+        watch(settings, yard.spool, Accounts(yard.database), yard.collector, lonely_files(yard), stop)
+    )
     await asyncio.sleep(0.2)
     yard.seconds += SETTLE_S
     await asyncio.to_thread(wait_for, lambda: yard.received() or None)
     stop.set()
     await watching
     assert [report.account for report in yard.received()] == ["other"]
+
+
+def lonely_files(yard: Yard) -> LonelyFiles:
+    """Tells of files that have waited for an hour."""
+    return LonelyFiles(Outbox(yard.database), after=timedelta(hours=1), now=lambda: NOW, on_told=lambda: None)
 
 
 def run_at_once(threads: list[threading.Thread]) -> None:

@@ -12,6 +12,7 @@ from ingest.app import App
 from ingest.custody import Rotation, make_pair
 from ingest.expiry import due_stage, endings, look_at_keys
 from ingest.installation import Choices, initialise
+from ingest.ledger.outbox import NewNotice
 from ingest.ledger.pgp_keys import PgpKey
 from ingest.notices.notice import KeyStage, Notice
 from ingest.states import PairState
@@ -75,7 +76,8 @@ def test_look_that_was_missed_is_made_good_by_the_latest_notice_only(app: App) -
 def test_new_contact_is_told_as_well_and_the_old_ones_not_again(app: App) -> None:
     ends = end_of(made(app))
     ((stage, news),) = endings(app.pgp_keys.of_account("acme"), ends - timedelta(days=3))
-    assert app.outbox.tell_of_key(news, stage, CONTACTS[:1], app.now()) == 1
+    old = [NewNotice(stage, CONTACTS[0], None)]
+    assert app.outbox.tell("acme", news.subject, news.key_id, news.as_json(), old, app.now()) == 1
     assert look(app, ends - timedelta(days=3)) == 1
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from ingest.lonely_files import LonelyFiles
 from ingest.service import Part, Service
 from ingest.settings import WatchSettings
 from ingest.states import State
@@ -42,7 +44,9 @@ async def test_one_broken_drop_keeps_no_other_from_being_scanned(workshop: Works
     )
     (app.spool.drop(ACCOUNT) / "broken.manifest").write_text("{")
     stop = asyncio.Event()
-    watching = asyncio.create_task(watch(WatchSettings(rescan_s=0.1), app.spool, app.accounts, collector, stop))
+    lonely_files = LonelyFiles(app.outbox, after=timedelta(hours=1), now=app.now, on_told=lambda: None)
+    settings = WatchSettings(rescan_s=0.1)
+    watching = asyncio.create_task(watch(settings, app.spool, app.accounts, collector, lonely_files, stop))
     async with asyncio.timeout(20):
         await ready.wait()
     stop.set()

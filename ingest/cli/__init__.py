@@ -21,10 +21,12 @@ from ingest.cli import (
     keys,
     keysets,
     manifest,
+    notices,
     setup,
     signers,
     ssh_keys,
     vault,
+    webhooks,
 )
 from ingest.cli.session import text_of
 from ingest.cli.show import complain
@@ -61,6 +63,7 @@ for key_command in (key_life.rotate, key_life.retire, key_life.activate, key_lif
     keys.app.command()(key_command)
 for account_command in (account_life.disable, account_life.enable, account_life.remove):
     accounts.app.command()(account_command)
+accounts.app.add_typer(webhooks.app, name="webhook")
 app.add_typer(accounts.app, name="account")
 app.add_typer(ssh_keys.app, name="ssh-key")
 app.add_typer(keys.app, name="key")
@@ -71,6 +74,7 @@ app.add_typer(audit.app, name="audit")
 app.add_typer(manifest.app, name="manifest")
 app.add_typer(imports.run_app, name="import")
 app.add_typer(imports.app, name="imports")
+app.add_typer(notices.app, name="notices")
 app.add_typer(data.profile_app, name="profile")
 app.add_typer(data.events_app, name="events")
 

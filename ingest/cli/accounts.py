@@ -174,6 +174,7 @@ def show(context: typer.Context, name: str, as_json: AsJson = False) -> None:
             "signers": "\n".join(signer.fingerprint for signer in signers),
             "contacts": "\n".join(account.contacts),
             "allowed domains": "\n".join(account.allowed_domains),
+            "webhook": account.webhook,
             "logs in from": account.sources,
             "SSH keys": "\n".join(key.fingerprint for key in account.ssh_keys) or "none: nobody can log in",
             "key IDs": "\n".join(key_ids) or "none: no encrypted file can be read",
@@ -191,6 +192,7 @@ def _facts(account: Account) -> dict[str, Any]:
         "allow_gnupg": account.allow_gnupg,
         "contacts": list(account.contacts),
         "allowed_domains": list(account.allowed_domains),
+        "webhook": account.webhook,
         "sources": account.sources,
         "ssh_keys": [key.fingerprint for key in account.ssh_keys],
     }

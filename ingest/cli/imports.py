@@ -16,6 +16,7 @@ from ingest.cli.show import (
     err,
     hint,
     out,
+    print_deliveries,
     print_json,
     print_report,
     print_table,
@@ -114,15 +115,12 @@ def show(context: typer.Context, import_id: str, as_json: AsJson = False) -> Non
     """
     with opened(context) as parts:
         report = _needed(parts, import_id)
-        notices = parts.outbox.of_import(import_id)
+        notices = parts.deliveries.of_import(import_id)
         timeline = parts.timeline.of_import(import_id)
         is_kept = parts.spool.taken(import_id, "manifest").is_file()
     if as_json:
-        deliveries = [
-            {"stage": n.stage, "recipient": n.recipient, "state": n.state, "sent_at": n.sent_at, "error": n.last_error}
-            for n in notices
-        ]
         entries = [{"number": e.number, "at": e.at, "what": e.what, **e.detail} for e in timeline]
+        deliveries = [notice.as_json() for notice in notices]
         print_json(report.as_json() | {"notices": deliveries, "timeline": entries, "files_kept": is_kept})
         return
     print_report(report)
@@ -130,8 +128,7 @@ def show(context: typer.Context, import_id: str, as_json: AsJson = False) -> Non
     steps = [(entry.at, entry.what.replace("_", " "), _told(entry)) for entry in timeline]
     print_table(("at", "what happened", ""), steps, empty="Nothing is remembered of how it went.")
     out.print()
-    rows = [(n.stage.replace("_", " "), n.recipient, n.state, n.sent_at or n.last_error) for n in notices]
-    print_table(("notice", "to", "state", ""), rows, empty="No notice yet.")
+    print_deliveries(notices, empty="No notice yet.")
 
 
 @app.command()

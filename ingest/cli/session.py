@@ -14,6 +14,7 @@ import typer
 
 from ingest.errors import Refused
 from ingest.settings import SettingsInvalid, find_settings_file, load_settings
+from ingest.webhook_url import WebhookUrlInvalid
 
 if TYPE_CHECKING:
     from ingest.app import App
@@ -29,7 +30,7 @@ class CommandFailed(Exception):
 
 def text_of(error: Exception) -> str | None:
     """An error's text for the operator, who may see the detail as well; ``None`` for an error that nobody foresaw."""
-    if isinstance(error, (CommandFailed, SettingsInvalid, Refused)):
+    if isinstance(error, (CommandFailed, SettingsInvalid, Refused, WebhookUrlInvalid)):
         return str(error)
     if isinstance(error, OSError) and error.filename is not None:
         return f"{os.fspath(error.filename)}: {error.strerror}."

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ingest.ledger.deliveries import Delivery
 from ingest.report import Report
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON with stable keys.")]
@@ -25,7 +26,16 @@ _LEAST_FOLDED_WIDTH = 16
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
-_STATE_STYLE = {"succeeded": "green", "failed": "red", "held": "magenta", "running": "cyan", "deferred": "yellow"}
+_STATE_STYLE = {
+    "succeeded": "green",
+    "sent": "green",
+    "given_up": "red",
+    "pending": "yellow",
+    "failed": "red",
+    "held": "magenta",
+    "running": "cyan",
+    "deferred": "yellow",
+}
 
 
 def complain(text: str) -> None:
@@ -145,6 +155,35 @@ def print_report(report: Report) -> None:
         print_table(("row", "column", "code", "reason"), rows, empty="")
         if report.rows_rejected > len(rows):
             hint(f"... and {report.rows_rejected - len(rows):,} more: see the report in results/")
+
+
+def print_deliveries(deliveries: Sequence[Delivery], *, empty: str) -> None:
+    """Print how notices stand, for people."""
+    rows = [
+        (
+            delivery.id,
+            delivery.account,
+            delivery.stage.replace("_", " "),
+            f"{delivery.channel} {delivery.recipient}",
+            styled_state(delivery.state),
+            delivery.attempts,
+            _outcome(delivery),
+        )
+        for delivery in deliveries
+    ]
+    print_table(("notice", "account", "stage", "to", "state", "tries", "last"), rows, empty=empty)
+
+
+def _outcome(delivery: Delivery) -> str:
+    if delivery.digest_id is not None:
+        return f"told by notice {delivery.digest_id}"
+    if delivery.sent_at is not None:
+        return " ".join(filter(None, (f"{delivery.sent_at:%Y-%m-%d %H:%M:%S UTC}", _status(delivery))))
+    return delivery.error or ""
+
+
+def _status(delivery: Delivery) -> str:
+    return "" if delivery.last_status is None else f"({delivery.last_status})"
 
 
 def _words(state: str | None) -> str:

@@ -13,12 +13,17 @@ from ingest.errors import AlreadyThere, MoveRefused
 from ingest.ledger import audit
 from ingest.ledger.database import Database
 from ingest.ledger.ssh_keys import SshKey, add_in, ssh_key_of
-from ingest.ledger.tables import accounts, contacts, keysets, signers, ssh_keys
+from ingest.ledger.tables import accounts, contacts, keysets, signers, ssh_keys, webhooks
+from ingest.ledger.webhooks import remove_in
+from ingest.webhook_url import origin_of
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A customer, as the ledger knows it; one that is removed has neither contacts nor keys."""
+    """A customer, as the ledger knows it; one that is removed has neither contacts nor keys nor webhook.
+
+    ``webhook`` is the part of its URL that may be shown: scheme, host and port.
+    """
 
     id: str
     state: Literal["active", "disabled", "removed"]
@@ -29,6 +34,7 @@ class Account:
     allowed_domains: tuple[str, ...]
     sources: str | None  # a list that `ingest.addresses` reads; `None` for everywhere
     contacts: tuple[str, ...]
+    webhook: str | None
     ssh_keys: tuple[SshKey, ...]
     created_at: datetime
 
@@ -115,13 +121,14 @@ class Accounts:
                 )
 
     def remove(self, account: str, *, now: datetime, actor: str) -> None:
-        """Remove an account with its contacts, SSH keys, signers and keysets, private halves and all.
+        """Remove an account with its contacts, webhook, SSH keys, signers and keysets, private halves and all.
 
         Its row stays, disabled, and so does its name.
         """
         with self._database.write_in_turn() as connection:
             for table in (contacts, ssh_keys, signers, keysets):
                 connection.execute(delete(table).where(table.c.account == account))
+            remove_in(connection, account)
             connection.execute(
                 update(accounts)
                 .where(accounts.c.id == account)
@@ -148,6 +155,7 @@ def _account(connection: Connection, row: RowMapping) -> Account:
         select(contacts.c.address).where(contacts.c.account == row["id"]).order_by(contacts.c.address)
     )
     keys = connection.execute(select(ssh_keys).where(ssh_keys.c.account == row["id"]).order_by(ssh_keys.c.slot))
+    url = connection.scalar(select(webhooks.c.url).where(webhooks.c.account == row["id"]))
     return Account(
         id=row["id"],
         state=row["state"] if row["removed_at"] is None else "removed",
@@ -158,6 +166,7 @@ def _account(connection: Connection, row: RowMapping) -> Account:
         allowed_domains=tuple(row["allowed_domains"]),
         sources=row["sources"],
         contacts=tuple(addresses),
+        webhook=None if url is None else origin_of(url),
         ssh_keys=tuple(ssh_key_of(key) for key in keys),
         created_at=row["created_at"],
     )

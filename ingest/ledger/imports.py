@@ -16,7 +16,7 @@ from ingest.ledger.database import Database
 from ingest.ledger.tables import imports, timeline
 from ingest.ledger.timeline import What, note
 from ingest.report import Drift, FileColumn, PropertyPreview, RejectedRow, Report
-from ingest.states import State
+from ingest.states import ENDS, State
 
 _AT_ONCE = 500
 
@@ -148,6 +148,7 @@ class Imports:
                     give_up_at=None,
                     next_attempt_at=None,
                     results_removed_at=None,
+                    retried_at=now,
                 )
             )
             if retried.rowcount == 1:
@@ -184,6 +185,17 @@ class Imports:
         wanted = select(imports.c.id).where(imports.c.account == account, imports.c.state.in_(states))
         with self._database.read() as connection:
             return list(connection.scalars(wanted.order_by(imports.c.sequence)))
+
+    def under_way(self, *, since: datetime) -> list[tuple[Report, datetime]]:
+        """The imports that are neither over nor held since then or longer, oldest first.
+
+        Each with its beginning: its receipt, or when it was let be tried again.
+        """
+        began = func.coalesce(imports.c.retried_at, imports.c.received_at)
+        wanted = select(imports).where(imports.c.state.not_in(list(ENDS)), began <= since)
+        with self._database.read() as connection:
+            rows = connection.execute(wanted.order_by(imports.c.sequence)).mappings()
+            return [(report_of(row), row["retried_at"] or row["received_at"]) for row in rows]
 
     def uses_of_pairs(self, account: str | None = None) -> dict[tuple[str, str], int]:
         """How many imports each pair has opened, by account and fingerprint."""

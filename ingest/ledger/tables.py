@@ -208,6 +208,7 @@ imports = Table(
     Column("client_email", String(254)),
     Column("state", String(16), nullable=False),
     Column("received_at", Moment, nullable=False),
+    Column("retried_at", Moment),  # the last time that the operator let it be tried again
     Column("finished_at", Moment),
     Column("attempts", Integer, nullable=False, default=0),
     Column("lost", Integer, nullable=False, default=0),
@@ -276,10 +277,13 @@ notices = Table(
     "notices",
     metadata,
     Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("account", ForeignKey("accounts.id"), nullable=False),
     Column("import_id", ForeignKey("imports.id")),
-    Column("subject", String(128)),  # of a notice about no import: the pair and its last day
+    Column("subject", String(128)),  # of a notice about no import: the pair and its last day, a file, a digest
     Column("stage", String(16), nullable=False),
+    Column("channel", String(8), nullable=False),
     Column("recipient", String(254), nullable=False),
+    Column("occasion", Integer, nullable=False, default=0),  # counts the notices of a stage that comes again
     Column("message_id", String(128), nullable=False, unique=True),
     Column("note", Text),
     Column("report", JSON, nullable=False),
@@ -287,13 +291,45 @@ notices = Table(
     Column("created_at", Moment, nullable=False),
     Column("attempts", Integer, nullable=False, default=0),
     Column("next_attempt_at", Moment, nullable=False),
+    Column("claimed_at", Moment),  # a process is trying it since then, or ended over it
+    Column("perhaps_taken", Boolean, nullable=False, default=False),
+    Column("last_attempt_at", Moment),
+    Column("last_status", Integer),  # of SMTP or HTTP
     Column("sent_at", Moment),
     Column("last_error", Text),
-    UniqueConstraint("import_id", "stage", "recipient", name="notice_once"),
-    UniqueConstraint("subject", "stage", "recipient", name="notice_once_by_subject"),
+    Column("digest_id", _Id),  # the digest that tells it
+    UniqueConstraint("import_id", "stage", "channel", "recipient", "occasion", name="notice_once"),
+    UniqueConstraint("subject", "stage", "channel", "recipient", name="notice_once_by_subject"),
     CheckConstraint("(import_id IS NULL) <> (subject IS NULL)", name="notice_about_one_thing"),
-    CheckConstraint("state IN ('pending', 'sent', 'given_up')", name="notice_state"),
+    CheckConstraint("channel IN ('mail', 'webhook')", name="notice_channel"),
+    CheckConstraint("state IN ('pending', 'sent', 'given_up', 'folded', 'withdrawn')", name="notice_state"),
+    CheckConstraint("(state = 'folded') = (digest_id IS NOT NULL)", name="notice_folded"),
     Index("notices_due", "state", "next_attempt_at"),
+    Index("notices_of_account", "account", "sent_at"),
+    Index("notices_of_digest", "digest_id"),
+)
+
+# Where an account's notices are posted to; the secrets that sign them are rows of their own, primary and previous.
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("account", ForeignKey("accounts.id"), primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("created_at", Moment, nullable=False),
+)
+
+webhook_secrets = Table(
+    "webhook_secrets",
+    metadata,
+    Column("secret_id", String(36), primary_key=True),
+    Column("account", ForeignKey("webhooks.account"), nullable=False),
+    Column("slot", String(8), nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("until", Moment),
+    *sealed_column("sealed_secret"),
+    UniqueConstraint("account", "slot", name="webhook_secret_slot_once"),
+    CheckConstraint("slot IN ('primary', 'previous')", name="webhook_secret_slot"),
+    CheckConstraint("(slot = 'previous') = (until IS NOT NULL)", name="webhook_secret_end"),
 )
 
 audit = Table(

@@ -17,13 +17,16 @@ from itertools import zip_longest
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from ingest.notices.digest_letter import write_digest_letter
 from ingest.notices.display import header_text
 from ingest.notices.errors import DeliveryRefused
+from ingest.notices.file_letter import write_file_letter
 from ingest.notices.key_letter import write_key_letter
 from ingest.notices.letter import Letter, Reject, write_letter
-from ingest.notices.notice import KeyStage, Notice
+from ingest.notices.notice import DigestStage, FileStage, KeyStage, Notice
 from ingest.notices.recipients import is_plain_address
 
+_ABOUT = {"import_id": "X-Sealdrop-Import", "key_id": "X-Sealdrop-Key", "account": "X-Sealdrop-Account"}
 _WIDTH = 78
 _COLUMN_WIDTH = 20
 _CODE_SPAN = re.compile(r"`([^`]+)`")
@@ -40,8 +43,7 @@ def compose(notice: Notice, *, sender: str, now: datetime) -> EmailMessage:
     """
     if not is_plain_address(notice.recipient):
         raise DeliveryRefused("the recipient is not one plain mail address")
-    of_key = isinstance(notice.stage, KeyStage)
-    letter = write_key_letter(notice) if of_key else write_letter(notice)
+    letter = letter_of(notice)
     mail = EmailMessage(policy=_POLICY)
     mail["Subject"] = letter.subject
     mail["From"] = sender
@@ -50,11 +52,22 @@ def compose(notice: Notice, *, sender: str, now: datetime) -> EmailMessage:
     mail["Message-ID"] = notice.message_id
     mail["Auto-Submitted"] = "auto-generated"  # RFC 3834 §5: no out-of-office answers
     mail["X-Auto-Response-Suppress"] = "All"  # the same for Exchange, which does not follow RFC 3834
-    (identity,) = notice.about.values()
-    mail["X-Sealdrop-Key" if of_key else "X-Sealdrop-Import"] = header_text(identity)
+    for name, identity in notice.about.items():
+        mail[_ABOUT[name]] = header_text(identity)
     mail.set_content(text_of(letter), cte="quoted-printable")
     mail.add_alternative(html_of(letter), subtype="html", cte="quoted-printable")
     return mail
+
+
+def letter_of(notice: Notice) -> Letter:
+    """What the notice says, whatever it is about."""
+    if isinstance(notice.stage, KeyStage):
+        return write_key_letter(notice)
+    if isinstance(notice.stage, FileStage):
+        return write_file_letter(notice)
+    if isinstance(notice.stage, DigestStage):
+        return write_digest_letter(notice)
+    return write_letter(notice)
 
 
 def text_of(letter: Letter) -> str:

@@ -1,27 +1,27 @@
-"""Delivery of the notices that are due, from the outbox in the ledger to the relay (FAULTS.md W7).
+"""Delivery of the notices that are due, from the outbox in the ledger to the relay or the webhook (FAULTS.md W7).
 
-A crash between the relay's yes and the mark in the outbox sends a mail twice, with the same Message-ID; no crash loses
+A crash between the other side's yes and the mark in the outbox sends a notice twice, with the same ID; no crash loses
 one. Log records: ``notice_sent``, ``notice_deferred``, ``notice_given_up``; they hold no address.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
 import structlog
 
 from ingest.backoff import next_attempt
-from ingest.notices.compose import compose
-from ingest.notices.errors import DeliveryDeferred, DeliveryRefused
-from ingest.notices.mailer import Mailer
-from ingest.notices.notice import Notice
-from ingest.settings import MailSettings
+from ingest.notices.errors import DeliveryDeferred, DeliveryRefused, DeliveryUnknown
+from ingest.notices.notice import Channel, Notice
+from ingest.settings import Settings
 
 _MOST_A_ROUND = 100
 _AT_ONCE = 8
+_BEGIN_WITHIN = timedelta(minutes=5)
+_SLACK = timedelta(minutes=1)
 
 _log = structlog.get_logger(__name__)
 
@@ -29,36 +29,85 @@ _log = structlog.get_logger(__name__)
 class Outbox(Protocol):
     """Where notices wait; each method is durable when it returns, blocks, and may be called from several threads."""
 
-    def due(self, now: datetime, limit: int) -> Sequence[Notice]:
-        """At most ``limit`` notices whose time has come, oldest first."""
+    def due(
+        self,
+        now: datetime,
+        limit: int,
+        *,
+        channels: Collection[Channel],
+        claim: timedelta,
+        mails_per_hour: int | None,
+    ) -> Sequence[Notice]:
+        """At most ``limit`` notices whose time has come, oldest first; nobody else gets them for ``claim``."""
 
-    def sent(self, notice_id: int, at: datetime) -> None:
-        """The relay has taken the notice."""
+    def sent(self, notice_id: int, at: datetime, status: int | None) -> None:
+        """The notice was taken."""
 
-    def deferred(self, notice_id: int, error: str, next_attempt_at: datetime) -> None:
+    def deferred(
+        self,
+        notice_id: int,
+        error: str,
+        next_attempt_at: datetime,
+        *,
+        at: datetime,
+        status: int | None,
+        perhaps_taken: bool,
+    ) -> None:
         """A try failed, there will be another; counts as an attempt."""
 
-    def given_up(self, notice_id: int, error: str) -> None:
+    def given_up(self, notice_id: int, error: str, *, at: datetime, status: int | None) -> None:
         """There will be no further try."""
 
+    def give_back(self, notice_ids: Collection[int], now: datetime) -> None:
+        """The notices were not tried; they are due again at once."""
 
-async def deliver_due(outbox: Outbox, mailer: Mailer, settings: MailSettings, now: Callable[[], datetime]) -> int:
-    """Try each notice that is due once, and return how many were sent; without a relay nothing is tried.
 
-    The notices of one import or key go in their order, those of several at the same time. One that fails stops no
-    other; it waits longer each time, and is given up when it is refused or, after a try, older than
-    ``give_up_after_s``. An error of the outbox is raised after the round.
+class Courier(Protocol):
+    """Brings notices to their recipients by one channel; may bring several at once."""
+
+    async def deliver(self, notice: Notice, now: datetime) -> int:
+        """The status with which it was taken; raises a `NoticeError` when it was not, or nobody knows."""
+
+
+async def deliver_due(
+    outbox: Outbox, couriers: Mapping[Channel, Courier], settings: Settings, now: Callable[[], datetime]
+) -> int:
+    """Try each notice that is due once, and return how many were sent; of a channel without courier none is tried.
+
+    The notices of one channel about one import or key go in their order, the others at the same time. One that fails
+    stops no other; it waits longer each time, and is given up when it is refused or, after a try, older than
+    ``mail.give_up_after_s``. An error of the outbox is raised after the round.
     """
-    if not settings.host:
+    if not couriers:
         return 0
-    notices = await asyncio.to_thread(outbox.due, now(), _MOST_A_ROUND)
+    started = now()
+    longest = settings.mail.timeout_s + settings.mail.answer_timeout_s + settings.webhook.timeout_s
+    notices = await asyncio.to_thread(
+        outbox.due,
+        started,
+        _MOST_A_ROUND,
+        channels=list(couriers),
+        claim=_BEGIN_WITHIN + timedelta(seconds=longest) + _SLACK,
+        mails_per_hour=settings.notices.mails_per_hour,
+    )
+    untried = {notice.id for notice in notices}
     gate = asyncio.Semaphore(_AT_ONCE)
+    round_ = _Round(outbox, settings, now)
 
     async def in_order(group: Iterable[Notice]) -> int:
-        async with gate:
-            return sum([await _try(notice, outbox, mailer, settings, now) for notice in group])
+        sent = 0
+        for notice in group:
+            async with gate:
+                if now() - started < _BEGIN_WITHIN:  # else its claim could end while it is tried
+                    untried.discard(notice.id)
+                    sent += await round_.tried(notice, couriers[notice.channel])
+        return sent
 
-    counts = await asyncio.gather(*map(in_order, _by_subject(notices)), return_exceptions=True)
+    try:
+        counts = await asyncio.gather(*map(in_order, _by_subject(notices)), return_exceptions=True)
+    finally:  # also when the service stops
+        if untried:
+            await asyncio.to_thread(outbox.give_back, untried, now())
     for count in counts:
         if isinstance(count, BaseException):
             raise count
@@ -68,40 +117,59 @@ async def deliver_due(outbox: Outbox, mailer: Mailer, settings: MailSettings, no
 def _by_subject(notices: Iterable[Notice]) -> Iterable[list[Notice]]:
     groups: dict[tuple[str, ...], list[Notice]] = {}
     for notice in notices:
-        groups.setdefault(tuple(notice.about.values()), []).append(notice)
+        groups.setdefault((notice.channel, *notice.about.values()), []).append(notice)
     return groups.values()
 
 
-async def _try(
-    notice: Notice, outbox: Outbox, mailer: Mailer, settings: MailSettings, now: Callable[[], datetime]
-) -> bool:
-    """Send one notice and mark it; whether it was sent."""
-    log = _log.bind(notice_id=notice.id, **notice.about, stage=notice.stage.value)
-    try:
-        await mailer.send(compose(notice, sender=settings.sender, now=now()), notice.recipient)
-    except DeliveryRefused as error:
-        await asyncio.to_thread(outbox.given_up, notice.id, error.public)
-        log.warning("notice given up", action="notice_given_up", error=error.public, detail=error.detail)
-        return False
-    except DeliveryDeferred as error:
-        log.warning("notice not sent", action="notice_deferred", error=error.public, detail=error.detail)
-        await _defer(notice, error.public, outbox, settings, now())
-        return False
-    except Exception:
-        # What nobody foresaw (a report that a template cannot show) waits as well: a later release may send it.
-        log.exception("notice not written", action="notice_deferred")
-        await _defer(notice, "the mail could not be written", outbox, settings, now())
-        return False
-    await asyncio.to_thread(outbox.sent, notice.id, now())
-    log.info("notice sent", action="notice_sent")
-    return True
+class _Round:
+    """One round of deliveries: tries notices and marks what became of them."""
 
+    def __init__(self, outbox: Outbox, settings: Settings, now: Callable[[], datetime]) -> None:
+        self._outbox = outbox
+        self._mail = settings.mail
+        self._now = now
 
-async def _defer(notice: Notice, error: str, outbox: Outbox, settings: MailSettings, now: datetime) -> None:
-    """Let the notice wait for its next try, or give it up when it is too old for another."""
-    if (now - notice.created_at).total_seconds() >= settings.give_up_after_s:
-        await asyncio.to_thread(outbox.given_up, notice.id, error)
-        _log.warning("notice given up", action="notice_given_up", notice_id=notice.id, error=error)
-        return
-    wait_s = next_attempt(notice.attempts + 1, floor_s=settings.retry_floor_s, ceiling_s=settings.retry_ceiling_s)
-    await asyncio.to_thread(outbox.deferred, notice.id, error, now + timedelta(seconds=wait_s))
+    async def tried(self, notice: Notice, courier: Courier) -> bool:
+        """Send one notice and mark it; whether it was sent."""
+        log = _log.bind(notice_id=notice.id, **notice.about, stage=notice.stage.value, channel=notice.channel.value)
+        try:
+            status = await courier.deliver(notice, self._now())
+        except DeliveryRefused as error:
+            await self._give_up(notice, error.public, error.status)
+            log.warning("notice given up", action="notice_given_up", error=error.public, detail=error.detail)
+            return False
+        except (DeliveryDeferred, DeliveryUnknown) as error:
+            log.warning("notice not sent", action="notice_deferred", error=error.public, detail=error.detail)
+            await self._defer(notice, error.public, error.status, perhaps_taken=isinstance(error, DeliveryUnknown))
+            return False
+        except Exception:
+            # What nobody foresaw (a report that a template cannot show) waits as well: a later release may send it.
+            log.exception("notice not written", action="notice_deferred")
+            await self._defer(notice, "the notice could not be written", None, perhaps_taken=False)
+            return False
+        await asyncio.to_thread(self._outbox.sent, notice.id, self._now(), status)
+        log.info("notice sent", action="notice_sent")
+        return True
+
+    async def _give_up(self, notice: Notice, error: str, status: int | None) -> None:
+        await asyncio.to_thread(self._outbox.given_up, notice.id, error, at=self._now(), status=status)
+
+    async def _defer(self, notice: Notice, error: str, status: int | None, *, perhaps_taken: bool) -> None:
+        """Let the notice wait for its next try, or give it up when it is too old for another."""
+        now, mail = self._now(), self._mail
+        if (now - notice.created_at).total_seconds() >= mail.give_up_after_s:
+            await self._give_up(notice, error, status)
+            _log.warning("notice given up", action="notice_given_up", notice_id=notice.id, error=error)
+            return
+        wait_s = next_attempt(notice.attempts + 1, floor_s=mail.retry_floor_s, ceiling_s=mail.retry_ceiling_s)
+        if perhaps_taken:
+            wait_s = mail.retry_ceiling_s  # each try may double it: as few as a promise to deliver allows
+        await asyncio.to_thread(
+            self._outbox.deferred,
+            notice.id,
+            error,
+            now + timedelta(seconds=wait_s),
+            at=now,
+            status=status,
+            perhaps_taken=perhaps_taken,
+        )

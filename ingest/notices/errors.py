@@ -10,23 +10,33 @@ from typing import ClassVar
 
 
 class NoticeError(Exception):
-    """Base of this package's errors; only its leaves are raised."""
+    """Base of this package's errors; only its leaves are raised.
+
+    ``status`` is that of SMTP or HTTP, when there was an answer.
+    """
 
     code: ClassVar[str]
 
-    def __init__(self, public: str, *, detail: str = "") -> None:
+    def __init__(self, public: str, *, detail: str = "", status: int | None = None) -> None:
         super().__init__(public)
         self.public = public
         self.detail = detail
+        self.status = status
 
 
 class DeliveryDeferred(NoticeError):
-    """The relay did not take the mail now; another try may work (no answer, TLS, login, 4xx)."""
+    """The notice was not taken now; another try may work (no answer, TLS, login, 4xx of SMTP, 5xx of HTTP)."""
 
     code = "notice.deferred"
 
 
+class DeliveryUnknown(NoticeError):
+    """The relay had the whole mail and did not answer: it may have taken it, and another try may double it."""
+
+    code = "notice.unknown"
+
+
 class DeliveryRefused(NoticeError):
-    """The mail will never reach this recipient (5xx for it, or not one plain address)."""
+    """The notice will never reach this recipient (5xx of SMTP for it, or not one plain address; 410 of HTTP)."""
 
     code = "notice.refused"

@@ -32,11 +32,6 @@ def write_key_letter(notice: Notice) -> Letter:
             ("Algorithm", shown(news["algorithm"])),
             (verb.capitalize(), f"{ends_at:%Y-%m-%d %H:%M} UTC"),
         ),
-        rejects=(),
-        more="",
-        drift=(),
-        preview=(),
-        files=(),
         note="You get this mail as a contact of the account.",
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -53,7 +54,8 @@ class Letter:
 
     ``problem`` has one paragraph each; a paragraph that starts with ``- `` is an item of a list. ``more`` is the line
     below the rejected rows, ``drift`` what differs from the previous import, ``preview`` what a dry run would have
-    stored, a line for each property; ``files`` are labelled paths in the sender's SFTP home.
+    stored, a line for each property; ``outcomes`` and ``examples`` are of a digest, lines as well; ``files`` are
+    labelled paths in the sender's SFTP home.
     """
 
     subject: str
@@ -64,19 +66,35 @@ class Letter:
     problem: tuple[str, ...]
     remedy: str
     facts: tuple[tuple[str, str], ...]
-    rejects: tuple[Reject, ...]
-    more: str
-    drift: tuple[str, ...]
-    preview: tuple[str, ...]
-    files: tuple[tuple[str, str], ...]
-    note: str
+    rejects: tuple[Reject, ...] = ()
+    more: str = ""
+    drift: tuple[str, ...] = ()
+    preview: tuple[str, ...] = ()
+    outcomes: tuple[str, ...] = ()
+    examples: tuple[str, ...] = ()
+    files: tuple[tuple[str, str], ...] = ()
+    note: str = ""
+
+    @property
+    def lists(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """The lists that are not empty, each with its heading."""
+        all_of_them = (
+            ("What became of them", self.outcomes),
+            ("The first that failed", self.examples),
+            ("What changed since the previous import", self.drift),
+            ("What would be stored", self.preview),
+        )
+        return tuple((heading, lines) for heading, lines in all_of_them if lines)
 
 
 def write_letter(notice: Notice) -> Letter:
     """What the notice says; pure, the same for the same notice. Raises ``KeyError`` when the report lacks a key."""
     report = _LATER_KEYS | notice.report
-    subject, label, tone, title, lead = _HEADINGS[Stage(notice.stage)](report)
-    failed, over = notice.stage is Stage.FAILED, notice.stage is not Stage.PICKED_UP
+    if notice.stage is Stage.STILL_RUNNING:
+        subject, label, tone, title, lead = _still_running(report, notice.created_at)
+    else:
+        subject, label, tone, title, lead = _HEADINGS[Stage(notice.stage)](report)
+    failed, over = notice.stage is Stage.FAILED, notice.stage in (Stage.SUCCEEDED, Stage.FAILED)
     return Letter(
         subject=subject,
         label=label,
@@ -105,6 +123,21 @@ def _picked_up(report: dict[str, Any]) -> _Heading:
         Tone.NEUTRAL,
         "Your file is here, and its import has started",
         "There is nothing for you to do. Another mail tells you how it ended.",
+    )
+
+
+def _still_running(report: dict[str, Any], now: datetime) -> _Heading:
+    since = time_between(report["received_at"], now.isoformat(), exact=False)
+    where = {
+        "running": "It is being carried out.",
+        "deferred": "Something on our side was not available; it is tried again by itself.",
+    }.get(report["state"], "It waits for its turn.")
+    return (
+        f"Still running: {header_text(report['manifest'])} - received {since} ago",
+        "Still running",
+        Tone.NEUTRAL,
+        f"Your import is not over yet, {since} after it was received",
+        f"{where} There is nothing for you to do. Another mail tells you how it ended.",
     )
 
 

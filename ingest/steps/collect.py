@@ -15,13 +15,16 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import structlog
 
 from ingest.clock import Now
+from ingest.file_news import FileNews
 from ingest.ledger.imports import Imports, new_import_id
 from ingest.spool import Spool, is_manifest_name
 from manifests.errors import ManifestInvalid
+from manifests.model import Manifest
 from manifests.parse import MAX_JSON_BYTES, parse_manifest
 
 _log = structlog.get_logger()
@@ -77,8 +80,11 @@ class Collector:
                 self._looks.setdefault(account, {})[name] = self._look(files[name], complete=True)
             self._collect(account, files)
 
-    def scan(self, account: str) -> None:
-        """Look into the drop; files that have been the same for long enough are complete."""
+    def scan(self, account: str) -> list[FileNews]:
+        """Look into the drop; files that have been the same for long enough are complete.
+
+        What is left: complete files whose counterpart is not there, nor being uploaded.
+        """
         with self._spool.locked(account):
             self._finish_received(account)
             files = self._spool.files(account)
@@ -89,7 +95,8 @@ class Collector:
                 else self._look(seen, complete=False)
                 for name, seen in files.items()
             }
-            self._collect(account, files)
+            waiting = self._collect(account, files)
+            return self._lonely(account, files, waiting)
 
     def _finish_received(self, account: str) -> None:
         """Go on with imports that something kept from being taken; read under the lock, so none is another's work."""
@@ -104,35 +111,71 @@ class Collector:
             return False
         return look.complete or self._monotonic() - look.since >= self._settle_s
 
-    def _collect(self, account: str, files: dict[str, os.stat_result]) -> None:
+    def _collect(self, account: str, files: dict[str, os.stat_result]) -> dict[str, Manifest | None]:
+        """Make an import of each complete pair; the complete files that are left, and of manifests what they say."""
         looks = self._looks.get(account, {})
         complete = {name for name, seen in files.items() if self._is_complete(looks.get(name), seen)}
         manifests = sorted((name for name in complete if is_manifest_name(name)), key=lambda n: files[n].st_mtime_ns)
+        waiting: dict[str, Manifest | None] = {}
         for manifest in manifests:
             try:
-                readable, data_file = self._data_file_of(account, manifest)
+                read, data_file = self._read(account, manifest)
             except OSError as error:  # its owner took it back, or somebody put it there so that we cannot read it
                 _log.warning("manifest_unreadable", action="manifest_unreadable", account=account, error=error.strerror)
+                complete.discard(manifest)
                 continue
-            if readable and data_file not in complete:
-                continue  # waits for its data file
-            taken = data_file if readable else None
+            if read is not None and data_file not in complete:
+                waiting[manifest] = read
+                continue
+            taken = None if read is None else data_file
             now = self._now()
             import_id = new_import_id(now)
             self._imports.receive(import_id, account, manifest, taken, now)
             self._take(account, import_id, manifest, taken)
-            complete.discard(data_file or "")
+            complete -= {manifest, data_file}
+        return waiting | {name: None for name in complete if not is_manifest_name(name)}
 
-    def _data_file_of(self, account: str, manifest: str) -> tuple[bool, str | None]:
-        """Whether the manifest can be read, and the data file that it names."""
+    def _lonely(
+        self, account: str, files: dict[str, os.stat_result], waiting: dict[str, Manifest | None]
+    ) -> list[FileNews]:
+        promised = {manifest.file_name for manifest in waiting.values() if manifest is not None}
+        # a data file that is on its way is called as the manifest names it, with something around it
+        underway = [name.lstrip(".") for name in self._spool.unfinished(account)] if promised else []
+        lonely = []
+        for name, manifest in waiting.items():
+            waits_for = None if manifest is None else manifest.file_name
+            if waits_for is None and name in promised:
+                continue
+            if waits_for is not None and (
+                waits_for in files or any(unfinished.startswith(waits_for) for unfinished in underway)
+            ):
+                continue
+            seen = files[name]
+            lonely.append(
+                FileNews(
+                    account=account,
+                    file=name,
+                    kind="data" if manifest is None else "manifest",
+                    waits_for=waits_for,
+                    # the kernel's time of the last rename: no client can set it
+                    since=datetime.fromtimestamp(seen.st_ctime, UTC),
+                    client_email=None if manifest is None else manifest.client_email,
+                    identity=(seen.st_ino, seen.st_size, seen.st_mtime_ns),
+                )
+            )
+        return lonely
+
+    def _read(self, account: str, manifest: str) -> tuple[Manifest | None, str | None]:
+        """What the manifest says, if it can be read, and the data file that it names."""
         with self._spool.opened(account) as drop:
             descriptor = os.open(manifest, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=drop)
         with os.fdopen(descriptor, "rb") as file:
             content = file.read(MAX_JSON_BYTES + 1)
         try:
-            return True, parse_manifest(content).file_name
+            read = parse_manifest(content)
         except ManifestInvalid as invalid:
-            return False, invalid.file_name
+            return None, invalid.file_name
+        return read, read.file_name
 
     def _take(self, account: str, import_id: str, manifest: str, data_file: str | None) -> None:
         """Bring an import from received to ready; safe to repeat, whatever of it is done already."""

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 import structlog
 
+from ingest.addressees import notices_of_import
 from ingest.clock import Now
 from ingest.ledger.accounts import Account
-from ingest.ledger.outbox import NewNotice
 from ingest.ledger.queue import Lease, Queue
 from ingest.notices.notice import Stage
-from ingest.notices.recipients import choose_recipients
 from ingest.report import RejectedRow, Report
 from ingest.results import reject_csv, report_bytes, report_name
 from ingest.spool import Spool
@@ -19,12 +18,6 @@ from ingest.states import State
 from keystore.pgp_encrypt import encrypt_to
 
 _log = structlog.get_logger()
-
-
-def notices_of(report: Report, stage: Stage, account: Account) -> list[NewNotice]:
-    """The notices of a stage: one for each address that may hear of this import."""
-    chosen = choose_recipients(report.client_email, account.contacts, account.allowed_domains)
-    return [NewNotice(stage, address, chosen.note) for address in chosen.addresses]
 
 
 def rejects_message(
@@ -68,7 +61,7 @@ def settle(
             _log.error("results_unwritten", action="results_unwritten", import_id=report.id, error=error.strerror)
 
     stage = Stage.SUCCEEDED if report.state == State.SUCCEEDED else Stage.FAILED
-    queue.settle(lease, report, notices_of(report, stage, account), now(), while_held=write_results)
+    queue.settle(lease, report, notices_of_import(report, stage, account), now(), while_held=write_results)
     if report.state == State.SUCCEEDED and not keep_files:
         try:
             spool.discard_taken(report.id)

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime
-import ipaddress
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 HOST = "127.0.0.1"
 
@@ -51,6 +44,12 @@ class Relay:
     def authenticate(self, server: Any, session: Any, envelope: Any, mechanism: str, login: Any) -> AuthResult:
         good = isinstance(login, LoginPassword) and login.login == b"sealdrop" and login.password == self.password
         return AuthResult(success=good, handled=good)
+
+
+def message_id(envelope: Any) -> str:
+    """The Message-ID of a mail that was taken."""
+    content: bytes = envelope.content
+    return content.partition(b"Message-ID: ")[2].partition(b"\r\n")[0].decode()
 
 
 class _Connection(SMTP):
@@ -103,31 +102,3 @@ async def running(
                 if each.open:
                     await each.ended.wait()
             await asyncio.sleep(0)  # the handlers, cancelled now, end
-
-
-def server_context(folder: Path, address: str = HOST) -> tuple[ssl.SSLContext, Path]:
-    """A context with a certificate for ``address`` that signs itself, and the file that a client must trust."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "relay.test")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    folder.mkdir(exist_ok=True)
-    certificate_file, key_file = folder / "relay.crt", folder / "relay.key"
-    certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    key_file.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate_file, key_file)
-    return context, certificate_file

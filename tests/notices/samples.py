@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ingest.notices.notice import Notice, Stage
+from ingest.notices.notice import Channel, Notice, Stage
 from ingest.report import RejectedRow, Report
 
 ID = "0193532e-7b1c-7c55-9a3f-2f5b0c9d1e77"
@@ -33,7 +33,9 @@ def notice(stage: Stage = Stage.SUCCEEDED, *, number: int = 1, **facts: Any) -> 
     note, attempts = facts.pop("note", None), facts.pop("attempts", 0)
     return Notice(
         id=number,
+        account="acme",
         stage=stage,
+        channel=Channel.MAIL,
         recipient=recipient,
         message_id=f"<{ID}.{stage}.{number:016x}@sealdrop.invalid>",
         note=note,

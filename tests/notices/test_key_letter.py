@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 
+from ingest.addressees import notices_of_key
 from ingest.key_news import KeyNews
 from ingest.notices.compose import compose
 from ingest.notices.key_letter import write_key_letter
-from ingest.notices.notice import KeyStage, Notice
+from ingest.notices.notice import Channel, KeyStage, Notice
+from tests.notices.desk import NoticeDesk
 from tests.notices.relay import Relay, running
 from tests.notices.samples import RECEIVED, SENDER
 from tests.notices.test_compose import HOSTILE_NAMES
-from tests.notices.test_deliver import MemoryOutbox, one_round
 
 KEY_ID = "ec491319-9823-48cd-b6a1-6bb0bc666d75"
 OTHER = "0f6d1d1c-35b6-4b0f-9a5e-7d2f5a1f0b11"
@@ -36,6 +37,8 @@ def notice(stage: KeyStage = KeyStage.DAYS_7, *, number: int = 1, days: float = 
     }
     return Notice(
         id=number,
+        account="acme",
+        channel=Channel.MAIL,
         stage=stage,
         recipient="ops@example.com",
         message_id=f"<{KEY_ID}.{stage}.{number:016x}@sealdrop.invalid>",
@@ -105,8 +108,10 @@ def test_hostile_facts_add_no_header(stage: KeyStage, name: str) -> None:
     assert "<script" not in bodies(notice(stage, account="<script>"))[1]
 
 
-async def test_mail_about_a_key_is_delivered_like_any_other() -> None:
-    outbox = MemoryOutbox(notice(number=1), notice(KeyStage.DAY_1, number=2, days=1))
+async def test_mail_about_a_key_is_delivered_like_any_other(desk: NoticeDesk) -> None:
+    for stage in (KeyStage.DAYS_7, KeyStage.DAY_1):
+        new = notices_of_key(stage, desk.account)
+        desk.outbox.tell("acme", f"pair {stage}", KEY_ID, notice(stage).report, new, desk.now)
     async with running(Relay()) as relay:
-        assert await one_round(outbox, relay) == 2
+        assert await desk.round(relay) == 2
     assert [b"Key expires" in envelope.content for envelope in relay.taken] == [True, True]

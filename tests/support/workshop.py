@@ -98,7 +98,7 @@ class Workshop:
 
     def stages(self, import_id: str) -> list[str]:
         """The stages of the import's notices, in order."""
-        return [delivery.stage for delivery in self.app.outbox.of_import(import_id)]
+        return [delivery.stage for delivery in self.app.deliveries.of_import(import_id)]
 
 
 def without_times(report: Report) -> Report:
