@@ -25,21 +25,24 @@ def rotate_due_keysets(app: App) -> None:
     due_before = app.now() - timedelta(days=settings.keyset_days)
     overlap = timedelta(days=settings.keyset_overlap_days)
     for account in app.accounts.all():
-        primary = app.keysets.primary(account.id, "request")
+        stored = {one.slot: one for one in app.keysets.of_account(account.id) if one.direction == "request"}
+        primary, previous = stored.get("primary"), stored.get("previous")
         if account.state != "active" or primary is None or primary.created_at > due_before:
             continue
+        if previous is not None and not previous.has_ended(app.now()):
+            continue  # customers may still encrypt to it, as the operator wished
         try:
-            stored = make_request_keyset(
+            made = make_request_keyset(
                 app, account.id, kem=_kem_of(primary), rotate=True, keep_former=overlap, actor="sealdrop"
             )
         except RotationRefused:
-            continue  # another process was faster, or the operator lets the previous one live on
+            continue  # another process was faster
         _log.info(
             "keyset_rotated",
             action="keyset_rotated",
             account=account.id,
-            keyset_id=stored.keyset.keyset_id,
-            former_until=None if stored.former is None else f"{stored.former.until:%Y-%m-%dT%H:%M:%SZ}",
+            keyset_id=made.keyset.keyset_id,
+            former_until=None if made.former is None else f"{made.former.until:%Y-%m-%dT%H:%M:%SZ}",
         )
 
 

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as Connection
 
 from ingest.http.authentication import Caller
-from ingest.http.negotiation import MEDIA_TYPE, OPENED, Asked, asked_by, kind_of, must_open
+from ingest.http.negotiation import MEDIA_TYPE, OPENED, Asked, BodyKind, asked_by, kind_of, must_open
 from ingest.http.openings import Openings
 from ingest.http.problems import Problem
 from ingest.http.recent import Recent
@@ -94,11 +94,14 @@ class OpenedBodies:
         body: bytes = message["body"]
         asked: Asked = connection["state"]["asked"]
         rules = caller.access.hpke
-        path, method = connection["path"], connection["method"]
-        # public keysets are no secret, and without them nobody could begin
-        enforced = rules.enforced and SCOPES[path, method] is not Scope.KEYS
+        method = connection["method"]
+        kind, enforced = kind_of(body), rules.enforced
+        if SCOPES[connection["path"], method] is Scope.KEYS:
+            # public keysets are no secret, without them nobody could begin, and Tink writes them in binary as well
+            enforced = False
+            kind = BodyKind.TEXT if kind is BodyKind.BINARY and not asked.sealed_body else kind
         try:
-            if must_open(asked, rules, kind_of(body), has_body=method != "GET", enforced=enforced):
+            if must_open(asked, rules, kind, has_body=method != "GET", enforced=enforced):
                 body = await self._opened(caller, connection["state"]["request_id"], body)
                 connection["headers"] = _as_json(connection["headers"], len(body))
         except Problem as problem:

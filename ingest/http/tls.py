@@ -5,7 +5,10 @@ from __future__ import annotations
 import ssl
 import stat
 from collections.abc import Collection
+from datetime import datetime
 from pathlib import Path
+
+from cryptography import x509
 
 from ingest.http.errors import TlsUnusable
 from ingest.http.settings import HttpSettings
@@ -51,6 +54,13 @@ def check_key_file(key: Path) -> None:
         raise TlsUnusable(f"{key}: the private key of the certificate cannot be read: {error.strerror}.") from None
     if mode & 0o007:
         raise TlsUnusable(f"{key}: the private key can be read by others (mode {mode:04o}): chmod 600 {key}")
+
+
+def describe_certificate(settings: HttpSettings) -> datetime:
+    """When the certificate ends. Raises `TlsUnusable`."""
+    server_context(settings, [])
+    assert settings.certificate_file is not None  # noqa: S101  # else there is nothing to describe
+    return x509.load_pem_x509_certificate(settings.certificate_file.read_bytes()).not_valid_after_utc
 
 
 def stamp(settings: HttpSettings) -> tuple[object, ...]:

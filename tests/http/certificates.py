@@ -32,15 +32,15 @@ class Authority:
     def pem(self) -> bytes:
         return self.certificate.public_bytes(Encoding.PEM)
 
-    def server(self, folder: Path, name: str = "server") -> tuple[Path, Path]:
+    def server(self, folder: Path, name: str = "server", *, days: int = 60) -> tuple[Path, Path]:
         """A certificate for 127.0.0.1 and its key, in files."""
-        return self._issued(folder, name, _SERVER)
+        return self._issued(folder, name, _SERVER, days=days)
 
     def client(self, folder: Path, name: str, *, days: int = 30) -> tuple[Path, Path]:
         """A client certificate and its key, in files; over already with negative ``days``."""
         return self._issued(folder, name, _CLIENT, days=days)
 
-    def _issued(self, folder: Path, name: str, usage: x509.ObjectIdentifier, *, days: int = 30) -> tuple[Path, Path]:
+    def _issued(self, folder: Path, name: str, usage: x509.ObjectIdentifier, *, days: int) -> tuple[Path, Path]:
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         certificate = (

@@ -88,6 +88,10 @@ class Site:
         with self.app.database.read() as connection:
             return [(one.account, one.subject, one.outcome) for one in lines(connection) if one.action == action]
 
+    def actors(self, action: str) -> list[str]:
+        with self.app.database.read() as connection:
+            return [one.actor for one in lines(connection) if one.action == action]
+
     async def raw(self, *parts: bytes) -> bytes:
         """What the server sends back for these bytes over a plain connection, until it hangs up."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
@@ -97,6 +101,19 @@ class Site:
                 await writer.drain()
             async with asyncio.timeout(WAIT_S):
                 return await reader.read()
+        finally:
+            writer.close()
+
+    async def first(self, *parts: bytes) -> tuple[int, Any]:
+        """Status and JSON of the first answer to these bytes over a plain connection."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            for part in parts:
+                writer.write(part)
+            async with asyncio.timeout(WAIT_S):
+                head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+                length = int(head.partition("content-length: ")[2].partition("\r")[0])
+                return int(head.split(" ", 2)[1]), json.loads(await reader.readexactly(length))
         finally:
             writer.close()
 
