@@ -42,7 +42,7 @@ def read_authority(pem: bytes, now: datetime) -> ClientAuthority:
     der = certificate.public_bytes(Encoding.DER)
     return ClientAuthority(
         fingerprint=hashlib.sha256(der).hexdigest(),
-        subject=certificate.subject.rfc4514_string(),
+        subject=", ".join(str(part.value) for part in certificate.subject),
         expires_at=certificate.not_valid_after_utc,
         certificate=der,
     )

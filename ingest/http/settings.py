@@ -37,8 +37,11 @@ class HttpSettings(Section):
     public_url: str = Field(
         "", description="Where clients find the API, such as `https://api.example.com`: in tokens and redirects."
     )
-    redirect_port: Port | None = Field(
-        None, description="A port without TLS that answers every request with a redirect (301) to `public_url`."
+    redirect_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="A port without TLS that answers every request with a redirect (301) to `public_url`.",
     )
     header_timeout_s: Seconds = Field(10, description="Time for a TLS handshake, and for the headers of a request.")
     body_timeout_s: Seconds = Field(60, description="Time for the body of a request.")
