@@ -15,6 +15,7 @@ from ingest.clock import Now, utc_now
 from ingest.disk import Disk
 from ingest.ledger import audit
 from ingest.ledger.accounts import Accounts
+from ingest.ledger.api_access import ApiAccesses
 from ingest.ledger.database import Database
 from ingest.ledger.deliveries import Deliveries
 from ingest.ledger.history import History
@@ -29,6 +30,7 @@ from ingest.ledger.signers import Signers
 from ingest.ledger.ssh_keys import SshKeys
 from ingest.ledger.sweeps import Sweeps
 from ingest.ledger.timeline import Timeline
+from ingest.ledger.token_keys import TokenKeys
 from ingest.ledger.webhooks import Webhooks
 from ingest.settings import Settings
 from ingest.spool import Spool
@@ -54,6 +56,8 @@ class App:
         self.signers = Signers(self.database)
         self.keysets = Keysets(self.database)
         self.ssh_keys = SshKeys(self.database)
+        self.api_accesses = ApiAccesses(self.database)
+        self.token_keys = TokenKeys(self.database)
         self.imports = Imports(self.database)
         self.history = History(self.database)
         self.replays = Replays(self.database)

@@ -18,6 +18,8 @@ from pathlib import Path
 from ingest.app import App
 from ingest.door.errors import DoorError
 from ingest.door.host_key import describe_host_key
+from ingest.http.errors import HttpError
+from ingest.http.tls import describe_certificate
 from ingest.recovery import unknown_imports
 from ingest.states import PairState
 from ingest.vault_state import vault_state
@@ -55,6 +57,7 @@ def run_checks(app: App) -> list[Finding]:
         _host_key,
         _accounts,
         _mail,
+        _http,
         _programs,
     )
     return [finding for check in checks for finding in check(app)]
@@ -208,6 +211,36 @@ def _mail(app: App) -> Iterator[Finding]:
         yield Finding("mail", Verdict.FAIL, f"{place} offers no STARTTLS, which `mail.security` asks for")
     else:
         yield Finding("mail", Verdict.OK, f"{place} answers")
+
+
+def _http(app: App) -> Iterator[Finding]:
+    http = app.settings.http
+    if not http.enabled:
+        yield Finding("http", Verdict.OK, "off: it needs a certificate")
+        return
+    if http.certificate_file is None or http.key_file is None:
+        yield Finding("http", Verdict.WARN, f"without TLS, on {http.host} port {http.port}: for this machine only")
+        return
+    try:
+        ends_at = describe_certificate(http)
+    except HttpError as error:
+        yield Finding("http", Verdict.FAIL, f"{error.public} {error.detail}".rstrip())
+        return
+    yield _private_file("http key", http.key_file)
+    left = ends_at - app.now()
+    ends = f"{http.certificate_file} ends on {ends_at:%Y-%m-%d}"
+    if left < timedelta():
+        yield Finding("http certificate", Verdict.FAIL, f"{ends}: clients refuse it; put a new one in its place")
+    else:
+        soon = left < _EXPIRY_WARNING
+        yield Finding("http certificate", Verdict.WARN if soon else Verdict.OK, f"{ends}: renew it" if soon else ends)
+    for account, authority in app.api_accesses.authorities():
+        if http.client_certificates == "off":
+            text = f"{account} has a CA, but nobody is asked for a certificate: set `client_certificates` in [http]"
+            yield Finding("client CA", Verdict.FAIL, text)
+        elif authority.expires_at < app.now() + _EXPIRY_WARNING:
+            text = f"{authority.fingerprint} of {account} ends on {authority.expires_at:%Y-%m-%d}"
+            yield Finding("client CA", Verdict.WARN, text)
 
 
 def _private_file(check: str, path: Path) -> Finding:

@@ -31,6 +31,14 @@ security = {mail_security}      # "starttls", "tls", or "none" for a relay on th
 sender = "sealdrop@localhost"
 # username = "sealdrop"
 # password_file = "smtp_password"
+
+[http]
+# The HTTP API is off until it has a certificate.
+# host = "0.0.0.0"
+# port = 8443
+# certificate_file = "tls.pem"
+# key_file = "tls.key"
+# public_url = "https://api.example.com"
 """
 
 

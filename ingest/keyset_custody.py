@@ -33,6 +33,7 @@ def add_response_keyset(app: App, account: str, data: bytes, *, keep_former: tim
     """
     with app.refusals("response_keyset.add", account, actor=actor):
         public = PublicKeyset.read(data)
+        public.seal(b"a trial", account)  # what cannot be sealed to is noticed now, not at the first response
         if _raw(public.keys) & _raw([key for one in _public_halves(app, account) for key in one.keys]):
             raise KeysetRejected(
                 "This is the keyset that we gave out for requests: only we could open what is encrypted to it. Make a "

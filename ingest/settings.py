@@ -11,7 +11,7 @@ import socket
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -21,16 +21,11 @@ from pydantic_settings import (
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from ingest.addresses import AddressesInvalid, read_addresses
-from ingest.notices.recipients import is_plain_address
+from ingest.http.settings import HttpSettings
+from ingest.notices.settings import MailSettings, NoticeSettings, WebhookSettings
+from ingest.section import AddressList, NotNegative, Port, PositiveInt, Seconds, Section
 
-NOWHERE = "<>"
 DEFAULT_FILES = (Path("sealdrop.toml"), Path("/etc/sealdrop/sealdrop.toml"))
-
-Port = Annotated[int, Field(ge=0, le=65535)]
-PositiveInt = Annotated[int, Field(gt=0)]
-NotNegative = Annotated[int, Field(ge=0)]
-Seconds = Annotated[float, Field(gt=0)]
 
 
 class SettingsInvalid(Exception):
@@ -41,19 +36,7 @@ class SettingsInvalid(Exception):
         self.problems = problems
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-def _checked_addresses(text: str) -> str:
-    try:
-        read_addresses(text)
-    except AddressesInvalid as invalid:
-        raise ValueError(str(invalid)) from None
-    return text
-
-
-class DoorSettings(_Section):
+class DoorSettings(Section):
     """The SFTP server."""
 
     host: str = Field("127.0.0.1", description="Address to listen on; `0.0.0.0` for all.")
@@ -99,12 +82,12 @@ class DoorSettings(_Section):
     penalty_max_s: Seconds = Field(
         600, description="Longest time for which a source that keeps failing to log in is shut out."
     )
-    penalty_exempt: str = Field(
+    penalty_exempt: AddressList = Field(
         "127.0.0.0/8,::1",
         description="Addresses, patterns and networks that are never shut out: many clients behind one address, "
         "a balancer that does not speak the PROXY protocol.",
     )
-    proxy_from: str = Field(
+    proxy_from: AddressList = Field(
         "",
         description="Balancers (addresses, patterns, networks) whose connections begin with a header of PROXY "
         "protocol 2, which says where the client is.",
@@ -135,13 +118,8 @@ class DoorSettings(_Section):
         """The name by which clients know the door; an address that means all is none."""
         return socket.getfqdn() if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104  # compared, not bound
 
-    @field_validator("penalty_exempt", "proxy_from")
-    @classmethod
-    def _is_a_list_of_addresses(cls, text: str) -> str:
-        return _checked_addresses(text)
 
-
-class OpenPgpSettings(_Section):
+class OpenPgpSettings(Section):
     """Decryption."""
 
     engine: Literal["auto", "native", "gnupg"] = Field(
@@ -155,78 +133,7 @@ class OpenPgpSettings(_Section):
     key_cache_s: Seconds = Field(300, description="How long a worker keeps an unlocked private key.")
 
 
-class MailSettings(_Section):
-    """The SMTP relay for notices; without a host no mail is sent and notices wait."""
-
-    host: str = Field("", description="SMTP relay; empty sends nothing.")
-    port: Port = Field(587, description="Port of the relay.")
-    security: Literal["starttls", "tls", "none"] = Field(
-        "starttls", description="`none` only for a relay on this machine."
-    )
-    ca_file: Path | None = Field(None, description="CA certificates for the relay, when not the system's.")
-    username: str = Field("", description="Login at the relay; empty for none.")
-    password_file: Path | None = Field(None, description="File with the password for the relay, mode 0600.")
-    sender: str = Field("sealdrop@localhost", description="Address in From.")
-    bounces_to: str = Field(
-        "",
-        description="Address in the envelope, to which mails that cannot be delivered come back; empty is that in "
-        "`sender`, `<>` is nowhere.",
-    )
-
-    @field_validator("bounces_to")
-    @classmethod
-    def _is_an_address(cls, text: str) -> str:
-        if text not in ("", NOWHERE) and not is_plain_address(text):
-            raise ValueError(f"this is no plain mail address; `{NOWHERE}` is nowhere")
-        return text
-
-    timeout_s: Seconds = Field(30, description="Time for one delivery, up to the last byte of the mail.")
-    answer_timeout_s: Seconds = Field(
-        600,  # RFC 5321 §4.5.3.2.6
-        description="Time for the relay's answer after that. A shorter one lets a slow relay deliver mails twice.",
-    )
-    retry_floor_s: Seconds = Field(
-        60, description="Wait before the second try, of webhooks as well; doubles with each further one."
-    )
-    retry_ceiling_s: Seconds = Field(3600, description="Longest wait between two tries.")
-    give_up_after_s: Seconds = Field(5 * 86400, description="Age at which a notice is given up.")
-
-
-class NoticeSettings(_Section):
-    """What senders are told, and how often."""
-
-    still_running_s: Seconds = Field(
-        7200, description="Age at which an import that is not over is told of, and time between two such notices."
-    )
-    waiting_file_s: Seconds = Field(
-        3600, description="Time after which a file that waits for its manifest, or a manifest for its file, is told of."
-    )
-    mails_per_hour: Annotated[int, Field(gt=0, le=10_000)] = Field(
-        30, description="Mails an hour about one account; the rest is told in one digest for each recipient."
-    )
-
-
-class WebhookSettings(_Section):
-    """Notices by HTTP."""
-
-    timeout_s: Seconds = Field(10, description="Time for one delivery.")
-    ca_file: Path | None = Field(None, description="CA certificates for receivers, when not the system's.")
-    allow_networks: str = Field(
-        "",
-        description="Addresses, patterns and networks that webhooks may reach though they are internal, such as "
-        "`10.1.0.0/16`; without it only public addresses.",
-    )
-    allow_http_to_localhost: bool = Field(
-        default=False, description="Accept `http://localhost`, which also `allow_networks` must allow."
-    )
-
-    @field_validator("allow_networks")
-    @classmethod
-    def _is_a_list_of_addresses(cls, text: str) -> str:
-        return _checked_addresses(text)
-
-
-class WorkerSettings(_Section):
+class WorkerSettings(Section):
     """The processes that carry out imports."""
 
     processes: PositiveInt = Field(2, description="Worker processes.")
@@ -241,7 +148,7 @@ class WorkerSettings(_Section):
     chunk_bytes: PositiveInt = Field(6_000_000, description="Plain text that is parsed at once.")
 
 
-class WatchSettings(_Section):
+class WatchSettings(Section):
     """Looking for files that did not come through the door."""
 
     rescan_s: Seconds = Field(
@@ -250,7 +157,7 @@ class WatchSettings(_Section):
     )
 
 
-class ResultSettings(_Section):
+class ResultSettings(Section):
     """What the sender finds in `results/`."""
 
     max_rejects_shown: PositiveInt = Field(
@@ -260,7 +167,7 @@ class ResultSettings(_Section):
     max_reject_bytes: PositiveInt = Field(8_000_000, description="Size of the rows in the encrypted reject file.")
 
 
-class RetentionSettings(_Section):
+class RetentionSettings(Section):
     """How long things are kept that nobody needs for an import any more; the sweeper removes them every hour."""
 
     archive_days: NotNegative = Field(
@@ -279,7 +186,7 @@ class RetentionSettings(_Section):
     )
 
 
-class DiskSettings(_Section):
+class DiskSettings(Section):
     """Room that is kept free where spool, lake and ledger lie: uploads stop first, then imports, commits never."""
 
     min_free_bytes: NotNegative = Field(
@@ -290,7 +197,7 @@ class DiskSettings(_Section):
     min_free_inodes: NotNegative = Field(10_000, description="The same for files that the file system can still hold.")
 
 
-class LimitSettings(_Section):
+class LimitSettings(Section):
     """What an account may store."""
 
     max_properties: PositiveInt = Field(
@@ -299,7 +206,7 @@ class LimitSettings(_Section):
     max_event_names: PositiveInt = Field(512, description="Different event names of an account.")
 
 
-class VaultSettings(_Section):
+class VaultSettings(Section):
     """Source of the master key: systemd credential `master-key`, else this file, else the environment."""
 
     master_key_file: Path = Field(Path("master.key"), description="File with the master key, mode 0600.")
@@ -317,6 +224,7 @@ class Settings(BaseSettings):
     data_dir: Path = Field(Path("sealdrop-data"), description="Spool, lake and ledger lie here.")
     ledger_url: str = Field("", description="SQLAlchemy URL of the ledger; empty is SQLite in the data folder.")
     door: DoorSettings = Field(default_factory=DoorSettings)
+    http: HttpSettings = Field(default_factory=HttpSettings)
     openpgp: OpenPgpSettings = Field(default_factory=OpenPgpSettings)
     mail: MailSettings = Field(default_factory=MailSettings)
     notices: NoticeSettings = Field(default_factory=NoticeSettings)

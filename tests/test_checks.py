@@ -14,12 +14,14 @@ import pytest
 
 from ingest.app import App
 from ingest.checks import Finding, Verdict, run_checks
+from ingest.client_authorities import read_authority
 from ingest.installation import Choices, initialise
 from ingest.keyring import private_key_record
 from ingest.ledger.pgp_keys import PgpKey, SealedPair
 from ingest.ledger.ssh_keys import SshKey
 from ingest.settings import Settings
 from ingest.states import PairState
+from tests.http.certificates import Authority
 from tests.support.served import Post
 
 NewApp = Callable[..., App]
@@ -170,3 +172,33 @@ def test_ssh_key_that_expires_is_told_and_an_expired_one_is_none(new_app: NewApp
     assert f"SSH key SHA256:one expires on {soon:%Y-%m-%d}" in found(app, "account soon").text
     assert "no SSH key" not in found(app, "account soon").text
     assert "no SSH key" in found(app, "account past").text
+
+
+def test_http_is_off_or_has_a_certificate_that_holds(new_app: NewApp, tmp_path: Path) -> None:
+    assert found(new_app(), "http").verdict is Verdict.OK
+    assert "off" in found(new_app(), "http").text
+    assert found(new_app(http={"allow_plain": True}), "http").verdict is Verdict.WARN
+    authority = Authority("servers")
+    for days, verdict in ((60, Verdict.OK), (5, Verdict.WARN), (-1, Verdict.FAIL)):
+        certificate, key = authority.server(tmp_path, days=days)
+        app = new_app(http={"certificate_file": certificate, "key_file": key})
+        assert found(app, "http certificate").verdict is verdict
+        assert found(app, "http key").verdict is Verdict.OK
+    key.chmod(0o640)
+    assert found(app, "http key").verdict is Verdict.FAIL
+    key.chmod(0o644)
+    assert "chmod 600" in found(app, "http").text
+    key.unlink()
+    assert found(app, "http").verdict is Verdict.FAIL
+
+
+def test_ca_of_an_account_needs_mutual_tls(new_app: NewApp, tmp_path: Path) -> None:
+    authority = Authority("acme CA")
+    certificate, key = authority.server(tmp_path)
+    tls = {"certificate_file": certificate, "key_file": key}
+    app = new_app(http=tls)
+    app.accounts.add("acme", now=app.now(), actor="test")
+    app.api_accesses.add_authority("acme", read_authority(authority.pem, app.now()), now=app.now(), actor="test")
+    assert found(app, "client CA").verdict is Verdict.FAIL
+    app = new_app(http={**tls, "client_certificates": "optional"})
+    assert found(app, "client CA").verdict is Verdict.WARN  # it ends within 30 days

@@ -147,3 +147,33 @@ def test_settings_file_is_the_given_one_or_the_first_there_is(tmp_path: Path, mo
     assert find_settings_file(None) == Path("sealdrop.toml")
     Path("other.toml").write_text("")
     assert find_settings_file(Path("other.toml")) == Path("other.toml")
+
+
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        ('certificate_file = "a.pem"', "come together"),
+        ('allow_plain = true\nhost = "0.0.0.0"', "loopback"),
+        ('allow_plain = true\nhost = "api.example.com"', "loopback"),
+        ('allow_plain = true\ncertificate_file = "a"\nkey_file = "b"', "no allow_plain"),
+        ('client_certificates = "required"', "needs TLS"),
+        ("redirect_port = 80", "public_url"),
+        ('public_url = "http://api.example.com"', "https://"),
+        ('public_url = "https://api.example.com/path"', "https://"),
+        ('exempt_sources = "host.example"', "names of hosts"),
+    ],
+)
+def test_http_is_never_half_protected(file: Path, lines: str, problem: str) -> None:
+    file.write_text(f"[http]\n{lines}\n")
+    (told,) = problems_of(file)
+    assert "http" in told
+    assert problem in told
+
+
+def test_http_is_off_until_it_has_a_certificate(file: Path) -> None:
+    file.write_text("")
+    assert not load_settings(file).http.enabled
+    file.write_text('[http]\ncertificate_file = "a.pem"\nkey_file = "a.key"\n')
+    http = load_settings(file).http
+    assert http.enabled
+    assert http.key_file == file.parent / "a.key"

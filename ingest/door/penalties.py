@@ -28,7 +28,7 @@ class Misdeed(Enum):
 
 
 class Penalties:
-    """The penalties of all sources; ``source`` is what `ingest.door.occupancy.source_of` gives."""
+    """The penalties of all sources; ``source`` is what `ingest.addresses.source_of` gives."""
 
     def __init__(self, counts: Counts, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._counts = counts

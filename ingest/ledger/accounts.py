@@ -11,6 +11,7 @@ from sqlalchemy import Connection, RowMapping, delete, insert, select, update
 
 from ingest.errors import AlreadyThere, MoveRefused
 from ingest.ledger import audit
+from ingest.ledger.api_tables import api_credentials, client_authorities
 from ingest.ledger.database import Database
 from ingest.ledger.ssh_keys import SshKey, add_in, ssh_key_of
 from ingest.ledger.tables import accounts, contacts, keysets, signers, ssh_keys, webhooks
@@ -121,12 +122,12 @@ class Accounts:
                 )
 
     def remove(self, account: str, *, now: datetime, actor: str) -> None:
-        """Remove an account with its contacts, webhook, SSH keys, signers and keysets, private halves and all.
+        """Remove an account with its contacts, webhook, SSH keys, signers, credentials and keysets, private and all.
 
         Its row stays, disabled, and so does its name.
         """
         with self._database.write_in_turn() as connection:
-            for table in (contacts, ssh_keys, signers, keysets):
+            for table in (contacts, ssh_keys, signers, keysets, api_credentials, client_authorities):
                 connection.execute(delete(table).where(table.c.account == account))
             remove_in(connection, account)
             connection.execute(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Column
 
+from ingest.ledger.api_tables import token_keys
 from ingest.ledger.tables import audit_tip, keysets, pgp_keys, webhook_secrets
 from keystore.vault import RecordId
 
@@ -42,5 +43,6 @@ PGP_PASSPHRASE = SealedColumn(pgp_keys.c.sealed_passphrase, "pgp.passphrase", "a
 AUDIT_KEY = SealedColumn(audit_tip.c.sealed_first_key, "audit.first_key", None, None)
 REQUEST_KEYSET = SealedColumn(keysets.c.sealed_private_keyset, "hpke.request_keyset", "account", "keyset_id")
 WEBHOOK_SECRET = SealedColumn(webhook_secrets.c.sealed_secret, "webhook.secret", "account", "secret_id")
+TOKEN_KEY = SealedColumn(token_keys.c.sealed_private_key, "api.token_key", None, "kid")
 
-SEALED_COLUMNS = (PGP_PRIVATE_KEY, PGP_PASSPHRASE, AUDIT_KEY, REQUEST_KEYSET, WEBHOOK_SECRET)
+SEALED_COLUMNS = (PGP_PRIVATE_KEY, PGP_PASSPHRASE, AUDIT_KEY, REQUEST_KEYSET, WEBHOOK_SECRET, TOKEN_KEY)

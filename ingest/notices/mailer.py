@@ -30,7 +30,7 @@ from ingest.notices.compose import compose
 from ingest.notices.errors import DeliveryDeferred, DeliveryRefused, DeliveryUnknown
 from ingest.notices.notice import Notice
 from ingest.notices.recipients import is_plain_address
-from ingest.settings import NOWHERE, MailSettings
+from ingest.notices.settings import NOWHERE, MailSettings
 from keystore.secret import Secret
 
 _STATUSES = range(200, 600)

@@ -30,7 +30,7 @@ from ingest.addresses import Address, read_addresses
 from ingest.notices.errors import DeliveryDeferred, DeliveryRefused
 from ingest.notices.notice import FileStage, KeyStage, Notice, Stage
 from ingest.notices.reach import addresses_of
-from ingest.settings import WebhookSettings
+from ingest.notices.settings import WebhookSettings
 from ingest.webhook_url import WebhookUrlInvalid, check_webhook_url
 from keystore.secret import Secret
 

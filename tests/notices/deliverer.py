@@ -16,7 +16,8 @@ from ingest.ledger.outbox import Outbox
 from ingest.notices.deliver import deliver_due
 from ingest.notices.mailer import Mailer
 from ingest.notices.notice import Channel
-from ingest.settings import MailSettings, Settings
+from ingest.notices.settings import MailSettings
+from ingest.settings import Settings
 from tests.notices.relay import HOST
 
 

@@ -21,8 +21,9 @@ from ingest.ledger.queue import Lease, Queue
 from ingest.notices.deliver import Courier, deliver_due
 from ingest.notices.mailer import Mailer
 from ingest.notices.notice import Channel, Stage
+from ingest.notices.settings import MailSettings, NoticeSettings
 from ingest.report import Report
-from ingest.settings import MailSettings, NoticeSettings, Settings
+from ingest.settings import Settings
 from ingest.states import State
 from tests.notices.relay import HOST, Relay
 from tests.notices.samples import RECEIVED

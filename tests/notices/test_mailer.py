@@ -11,7 +11,7 @@ from ingest.notices.compose import compose
 from ingest.notices.errors import DeliveryDeferred, DeliveryRefused
 from ingest.notices.mailer import Mailer
 from ingest.notices.notice import Stage
-from ingest.settings import MailSettings
+from ingest.notices.settings import MailSettings
 from tests.notices.certificates import Authority
 from tests.notices.relay import HOST, Relay, running
 from tests.notices.samples import RECEIVED, SENDER, notice

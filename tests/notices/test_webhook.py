@@ -17,8 +17,8 @@ from structlog.testing import capture_logs
 from ingest.addresses import read_addresses
 from ingest.notices.errors import DeliveryDeferred, DeliveryRefused
 from ingest.notices.reach import addresses_of, is_public
+from ingest.notices.settings import WebhookSettings
 from ingest.notices.webhook import Event, Target, post
-from ingest.settings import WebhookSettings
 from ingest.webhook_url import WebhookUrlInvalid, check_webhook_url, origin_of
 from keystore.secret import Secret
 from tests.notices.certificates import Authority
