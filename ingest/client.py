@@ -1,6 +1,6 @@
 """A client of the HTTP API: sends and reads profiles and events, with bodies that only the two ends can read.
 
-    with Client("https://sealdrop.example.com", "acme", Passcode(passcode), to_us=theirs, to_you=mine) as client:
+    with Client("https://sealdrop.example.com", "acme", Secret(passcode), to_us=theirs, to_you=mine) as client:
         client.upload([{"identity": "user-1", "type": "profile", "profileData": {"Name": "Ada"}}])
         for event in client.events("Charged", from_day=20260101, to_day=20260131):
             ...
@@ -17,7 +17,6 @@ import ssl
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -63,23 +62,11 @@ class AnswerUnreadable(ApiError):
     """An answer came that is no JSON, or that the keyset at hand does not open."""
 
 
-@dataclass(frozen=True, slots=True)
-class Passcode:
-    """The account's passcode, sent with each request."""
-
-    passcode: Secret
-
-
-@dataclass(frozen=True, slots=True)
-class ClientSecret:
-    """An OAuth 2.0 client: its secret is sent only to get a token, which is good for some minutes (RFC 6749 §4.4)."""
-
-    client_id: str
-    secret: Secret
-
-
 class Client:
     """The API at ``url`` for one ``account``. One request at a time; `close` it.
+
+    The ``passcode`` goes with each request, or only to where tokens are made, when requests are to go ``by_token``
+    (OAuth 2.0, RFC 6749 §4.4).
 
     What is sent is sealed ``to_us``, the public keyset that the service gave out; answers are asked for sealed, when
     ``to_you`` can open them: the private half of the keyset that the service was given. ``ca_file`` holds the
@@ -91,8 +78,9 @@ class Client:
         self,
         url: str,
         account: str,
-        credential: Passcode | ClientSecret,
+        passcode: Secret,
         *,
+        by_token: bool = False,
         to_us: PublicKeyset | None = None,
         to_you: PrivateKeyset | None = None,
         ca_file: Path | None = None,
@@ -100,7 +88,8 @@ class Client:
         timeout_s: float = 60.0,
     ) -> None:
         self._account = account
-        self._credential = credential
+        self._passcode = passcode
+        self._by_token = by_token
         self._to_us = to_us
         self._to_you = to_you
         self._token: tuple[str, float] | None = None  # and the monotonic second until which it is used
@@ -213,17 +202,13 @@ class Client:
         raise AssertionError("the last try has returned or raised")
 
     def _login(self) -> dict[str, str]:
-        if isinstance(self._credential, Passcode):
-            passcode = self._credential.passcode.expose().decode()
+        passcode = self._passcode.expose().decode()
+        if not self._by_token:
             return {"X-Account-Id": self._account, "X-Passcode": passcode}
         if self._token is None or time.monotonic() > self._token[1]:
-            secret = self._credential.secret.expose().decode()
-            response = self._http.post(
-                "/1/oauth/token",
-                data={"grant_type": "client_credentials"},
-                auth=httpx.BasicAuth(self._credential.client_id, secret),
-            )
-            answer = self._read(response)
+            form = {"grant_type": "client_credentials"}
+            basic = httpx.BasicAuth(self._account, passcode)
+            answer = self._read(self._http.post("/1/oauth/token", data=form, auth=basic))
             self._token = answer["access_token"], time.monotonic() + float(answer["expires_in"]) - _RENEW_BEFORE_S
         return {"Authorization": f"Bearer {self._token[0]}"}
 

@@ -26,12 +26,10 @@ def call(
     path: Annotated[str, typer.Argument(help="Path and query, such as `/1/profile.json?identity=user-1`.")],
     url: Annotated[str, typer.Option(help="Where the API is, such as `https://sealdrop.example.com:8443`.")],
     account: Annotated[str, typer.Option(help="The account ID; also what bodies are encrypted for.")],
-    passcode_file: Annotated[
-        Path, typer.Option(help="File with the passcode, or with the client secret, mode 0600; `-` asks for it.")
-    ],
-    client_id: Annotated[
-        str | None, typer.Option(help="Log in by OAuth 2.0 as this client instead of by passcode.")
-    ] = None,
+    passcode_file: Annotated[Path, typer.Option(help="File with the passcode, mode 0600; `-` asks for it.")],
+    by_token: Annotated[
+        bool, typer.Option("--by-token", help="Get an OAuth 2.0 token with the passcode, and send that.")
+    ] = False,
     data: Annotated[Path | None, typer.Option(help="File with the body in JSON; `-` for standard input.")] = None,
     encrypt_to: Annotated[
         Path | None, typer.Option(help="The service's public keyset: encrypts the body (`GET /1/keys/request.json`).")
@@ -55,18 +53,18 @@ def call(
     `sealdrop api call GET '/1/profile.json?identity=user-1' --url https://sealdrop.example.com:8443 --account acme
     --passcode-file passcode`
     """
-    from ingest.client import Client, ClientSecret, Passcode
+    from ingest.client import Client
     from keystore.tink_keyset import PrivateKeyset, PublicKeyset
 
     if (certificate is None) != (key is None):
         raise CommandFailed("A client certificate needs both --certificate and --key.")
     body = None if data is None else _json_of(data)
-    secret = _secret_of(passcode_file)
     parts = urlsplit(path)
     client = Client(
         url,
         account,
-        Passcode(secret) if client_id is None else ClientSecret(client_id, secret),
+        _secret_of(passcode_file),
+        by_token=by_token,
         to_us=None if encrypt_to is None else PublicKeyset.read(read_file(encrypt_to)),
         to_you=None if decrypt_with is None else PrivateKeyset.read(_private(decrypt_with)),
         ca_file=ca_file,
