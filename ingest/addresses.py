@@ -14,6 +14,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 _WILDCARD = re.compile(r"[0-9a-f.:*?]+")  # what an address can look like; brackets would mean more to fnmatch
 _MOST_CHARACTERS = 4096
+_IPV6_SITE_BITS = 64  # one client has a whole such network to choose addresses from
 
 Address = IPv4Address | IPv6Address
 _Pattern = IPv4Network | IPv6Network | str
@@ -45,6 +46,17 @@ def plain_address(address: str) -> Address:
     if isinstance(seen, IPv6Address) and seen.ipv4_mapped is not None:
         return seen.ipv4_mapped
     return seen
+
+
+def source_of(address: str) -> str:
+    """What counts as one source: an IPv4 address, or the /64 network of an IPv6 address."""
+    try:
+        parsed = plain_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, IPv6Address):
+        return f"{IPv6Address(int(parsed) >> _IPV6_SITE_BITS << _IPV6_SITE_BITS)}/{_IPV6_SITE_BITS}"
+    return str(parsed)
 
 
 @lru_cache(maxsize=1024)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from ingest.clock import Now, utc_now
 from ingest.ledger import audit
 from ingest.ledger.accounts import Accounts
+from ingest.ledger.api_access import ApiAccesses
 from ingest.ledger.database import Database
 from ingest.ledger.history import History
 from ingest.ledger.imports import Imports
@@ -24,6 +25,7 @@ from ingest.ledger.pgp_keys import PgpKeys
 from ingest.ledger.queue import Queue
 from ingest.ledger.signers import Signers
 from ingest.ledger.ssh_keys import SshKeys
+from ingest.ledger.token_keys import TokenKeys
 from ingest.settings import Settings
 from ingest.spool import Spool
 from keystore.errors import MasterKeyMissing
@@ -48,6 +50,8 @@ class App:
         self.signers = Signers(self.database)
         self.keysets = Keysets(self.database)
         self.ssh_keys = SshKeys(self.database)
+        self.api_accesses = ApiAccesses(self.database)
+        self.token_keys = TokenKeys(self.database)
         self.imports = Imports(self.database)
         self.history = History(self.database)
         self.queue = Queue(self.database, lease=timedelta(seconds=settings.worker.lease_s))

@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import structlog
 
 from ingest.app import App
 from ingest.door.server import Door
 from ingest.expiry import look_at_keys
+from ingest.http.errors import NotConfigured
 from ingest.ledger import audit
 from ingest.ledger.ssh_keys import Access
 from ingest.notices.deliver import deliver_due
@@ -23,6 +25,9 @@ from ingest.watch import watch
 from ingest.workers import Workers
 from keystore.openpgp import sweep_homes
 from stores.errors import StoreError
+
+if TYPE_CHECKING:
+    from ingest.http.server import HttpApi
 
 _DRAIN_S = 20.0
 _OUTBOX_POLL_S = 2.0
@@ -37,10 +42,11 @@ class Part(StrEnum):
     DOOR = "door"
     WORKER = "worker"
     NOTICES = "notices"
+    HTTP = "http"
 
 
 class Service:
-    """The running service; ``port`` is the door's once it is open."""
+    """The running service; ``port`` is the door's once it is open, ``http_port`` that of the HTTP API."""
 
     def __init__(self, app: App, parts: frozenset[Part] = frozenset(Part)) -> None:
         self._app = app
@@ -49,15 +55,22 @@ class Service:
         self._mail_due = asyncio.Event()
         self._workers = Workers(app.settings, app.held_keys, on_settled=self._mail_due.set)
         self._door: Door | None = None
+        self._http: HttpApi | None = None
         self.port: int | None = None
+        self.http_port: int | None = None
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Start the parts, and at the end of the block stop them in order: the door first, then what works.
 
-        Raises what the vault and the door raise at their start; then nothing runs.
+        Raises what the vault, the door and the HTTP API raise at their start; then nothing runs.
         """
         app = self._app
+        if self._parts == {Part.HTTP} and not app.settings.http.enabled:
+            raise NotConfigured(
+                "There is nothing to serve: the HTTP API is off without a certificate. Set `certificate_file` and "
+                "`key_file` in [http], or `allow_plain` for a try on this machine."
+            )
         await asyncio.to_thread(_prepare, app)
         async with contextlib.AsyncExitStack() as stack:
             if Part.NOTICES in self._parts:
@@ -67,6 +80,8 @@ class Service:
             if Part.WORKER in self._parts:
                 await self._workers.start()
                 stack.push_async_callback(self._workers.stop, _DRAIN_S)
+            if Part.HTTP in self._parts and app.settings.http.enabled:
+                await self._open_http(stack)
             if Part.DOOR in self._parts:
                 await self._open_door(stack)
             try:
@@ -75,12 +90,21 @@ class Service:
                 self._stop.set()
 
     async def reload(self, settings: Settings) -> None:
-        """Give the door other settings and host keys, for the connections that come from now on.
+        """Give the door other settings and host keys, and the HTTP API another certificate, for new connections.
 
-        Raises as `Door.reload`; the other parts keep what they were started with.
+        Raises as `Door.reload` and `HttpApi.reload`; the other parts keep what they were started with.
         """
         if self._door is not None:
             await self._door.reload(settings.door)
+        if self._http is not None:
+            await self._http.reload(settings.http)
+
+    async def _open_http(self, stack: contextlib.AsyncExitStack) -> None:
+        from ingest.http.server import HttpApi  # what it needs is loaded only where it runs
+
+        http = HttpApi(self._app, routes=())
+        await stack.enter_async_context(http.running())
+        self._http, self.http_port = http, http.port
 
     async def _open_door(self, stack: contextlib.AsyncExitStack) -> None:
         app = self._app

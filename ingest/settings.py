@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import socket
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -21,13 +21,10 @@ from pydantic_settings import (
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from ingest.addresses import AddressesInvalid, read_addresses
+from ingest.http.settings import HttpSettings
+from ingest.section import AddressList, Port, PositiveInt, Seconds, Section
 
 DEFAULT_FILES = (Path("sealdrop.toml"), Path("/etc/sealdrop/sealdrop.toml"))
-
-Port = Annotated[int, Field(ge=0, le=65535)]
-PositiveInt = Annotated[int, Field(gt=0)]
-Seconds = Annotated[float, Field(gt=0)]
 
 
 class SettingsInvalid(Exception):
@@ -38,11 +35,7 @@ class SettingsInvalid(Exception):
         self.problems = problems
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class DoorSettings(_Section):
+class DoorSettings(Section):
     """The SFTP server."""
 
     host: str = Field("127.0.0.1", description="Address to listen on; `0.0.0.0` for all.")
@@ -88,12 +81,12 @@ class DoorSettings(_Section):
     penalty_max_s: Seconds = Field(
         600, description="Longest time for which a source that keeps failing to log in is shut out."
     )
-    penalty_exempt: str = Field(
+    penalty_exempt: AddressList = Field(
         "127.0.0.0/8,::1",
         description="Addresses, patterns and networks that are never shut out: many clients behind one address, "
         "a balancer that does not speak the PROXY protocol.",
     )
-    proxy_from: str = Field(
+    proxy_from: AddressList = Field(
         "",
         description="Balancers (addresses, patterns, networks) whose connections begin with a header of PROXY "
         "protocol 2, which says where the client is.",
@@ -115,17 +108,8 @@ class DoorSettings(_Section):
         """The name by which clients know the door; an address that means all is none."""
         return socket.getfqdn() if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104  # compared, not bound
 
-    @field_validator("penalty_exempt", "proxy_from")
-    @classmethod
-    def _is_a_list_of_addresses(cls, text: str) -> str:
-        try:
-            read_addresses(text)
-        except AddressesInvalid as invalid:
-            raise ValueError(str(invalid)) from None
-        return text
 
-
-class OpenPgpSettings(_Section):
+class OpenPgpSettings(Section):
     """Decryption."""
 
     engine: Literal["auto", "native", "gnupg"] = Field(
@@ -139,7 +123,7 @@ class OpenPgpSettings(_Section):
     key_cache_s: Seconds = Field(300, description="How long a worker keeps an unlocked private key.")
 
 
-class MailSettings(_Section):
+class MailSettings(Section):
     """The SMTP relay for notices; without a host no mail is sent and notices wait."""
 
     host: str = Field("", description="SMTP relay; empty sends nothing.")
@@ -157,7 +141,7 @@ class MailSettings(_Section):
     give_up_after_s: Seconds = Field(5 * 86400, description="Age at which a notice is given up.")
 
 
-class WorkerSettings(_Section):
+class WorkerSettings(Section):
     """The processes that carry out imports."""
 
     processes: PositiveInt = Field(2, description="Worker processes.")
@@ -172,7 +156,7 @@ class WorkerSettings(_Section):
     chunk_bytes: PositiveInt = Field(6_000_000, description="Plain text that is parsed at once.")
 
 
-class WatchSettings(_Section):
+class WatchSettings(Section):
     """Looking for files that did not come through the door."""
 
     rescan_s: Seconds = Field(
@@ -181,7 +165,7 @@ class WatchSettings(_Section):
     )
 
 
-class ResultSettings(_Section):
+class ResultSettings(Section):
     """What the sender finds in `results/`."""
 
     max_rejects_shown: PositiveInt = Field(
@@ -191,7 +175,7 @@ class ResultSettings(_Section):
     max_reject_bytes: PositiveInt = Field(8_000_000, description="Size of the rows in the encrypted reject file.")
 
 
-class LimitSettings(_Section):
+class LimitSettings(Section):
     """What an account may store."""
 
     max_properties: PositiveInt = Field(
@@ -200,7 +184,7 @@ class LimitSettings(_Section):
     max_event_names: PositiveInt = Field(512, description="Different event names of an account.")
 
 
-class VaultSettings(_Section):
+class VaultSettings(Section):
     """Source of the master key: systemd credential `master-key`, else this file, else the environment."""
 
     master_key_file: Path = Field(Path("master.key"), description="File with the master key, mode 0600.")
@@ -218,6 +202,7 @@ class Settings(BaseSettings):
     data_dir: Path = Field(Path("sealdrop-data"), description="Spool, lake and ledger lie here.")
     ledger_url: str = Field("", description="SQLAlchemy URL of the ledger; empty is SQLite in the data folder.")
     door: DoorSettings = Field(default_factory=DoorSettings)
+    http: HttpSettings = Field(default_factory=HttpSettings)
     openpgp: OpenPgpSettings = Field(default_factory=OpenPgpSettings)
     mail: MailSettings = Field(default_factory=MailSettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)

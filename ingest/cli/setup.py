@@ -62,12 +62,12 @@ def init(
 def serve(
     context: typer.Context,
     only: Annotated[
-        list[str] | None, typer.Option(help="Run only this part: door, worker or notices; repeatable.")
+        list[str] | None, typer.Option(help="Run only this part: door, worker, notices or http; repeatable.")
     ] = None,
 ) -> None:
     """Run the service until SIGTERM or Ctrl-C; then finish what runs, for a few seconds, and stop.
 
-    SIGHUP reads the settings of the door anew; who is connected stays.
+    SIGHUP reads the settings of the door anew, and the certificate of the HTTP API; who is connected stays.
 
     Example: `sealdrop serve`
     """
@@ -91,6 +91,8 @@ async def _until_signal(service: Service, settings_file: Path | None) -> None:
     async with service.running():
         if service.port is not None:
             hint(f"The door is open on port {service.port}.")
+        if service.http_port is not None:
+            hint(f"The HTTP API is open on port {service.http_port}.")
         reloading = asyncio.create_task(_reload_when(reload, service, settings_file))
         await stop.wait()
         reloading.cancel()
@@ -112,7 +114,7 @@ async def _reload_when(reload: asyncio.Event, service: Service, settings_file: P
                 raise
             complain(f"The settings stay as they were: {text}")
         else:
-            hint("The door has read its settings.")
+            hint("The settings were read anew.")
 
 
 def check(context: typer.Context, as_json: AsJson = False) -> None:

@@ -6,15 +6,13 @@ import random
 import resource
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import IPv6Address
 
 from asyncssh import SSHServerConnection
 
-from ingest.addresses import plain_address, read_addresses
+from ingest.addresses import read_addresses, source_of
 from ingest.door.penalties import Misdeed, Penalties
 from ingest.settings import DoorSettings
 
-_IPV6_SITE_BITS = 64  # one client has a whole such network to choose addresses from
 _FIRST_DROP_CHANCE = 0.3  # sshd_config(5), MaxStartups: the chance grows from this to 1
 _KEPT_DESCRIPTORS = 128  # for uploads, the ledger and the workers of those who are inside
 
@@ -106,17 +104,6 @@ class Occupancy:
             return False
         share = (waiting - first) / (full - first)
         return self._chance() < _FIRST_DROP_CHANCE + (1 - _FIRST_DROP_CHANCE) * share
-
-
-def source_of(address: str) -> str:
-    """What counts as one source: an IPv4 address, or the /64 network of an IPv6 address."""
-    try:
-        parsed = plain_address(address)
-    except ValueError:
-        return address
-    if isinstance(parsed, IPv6Address):
-        return f"{IPv6Address(int(parsed) >> _IPV6_SITE_BITS << _IPV6_SITE_BITS)}/{_IPV6_SITE_BITS}"
-    return str(parsed)
 
 
 def _most_descriptors() -> int:

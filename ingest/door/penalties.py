@@ -33,7 +33,7 @@ class _Penalty:
 
 
 class Penalties:
-    """The penalties of all sources, in this process; ``source`` is what `ingest.door.occupancy.source_of` gives."""
+    """The penalties of all sources, in this process; ``source`` is what `ingest.addresses.source_of` gives."""
 
     def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic

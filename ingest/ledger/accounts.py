@@ -13,7 +13,15 @@ from ingest.errors import AlreadyThere, MoveRefused
 from ingest.ledger import audit
 from ingest.ledger.database import Database
 from ingest.ledger.ssh_keys import SshKey, add_in, ssh_key_of
-from ingest.ledger.tables import accounts, contacts, keysets, signers, ssh_keys
+from ingest.ledger.tables import (
+    accounts,
+    api_credentials,
+    client_authorities,
+    contacts,
+    keysets,
+    signers,
+    ssh_keys,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +123,12 @@ class Accounts:
                 )
 
     def remove(self, account: str, *, now: datetime, actor: str) -> None:
-        """Remove an account with its contacts, SSH keys, signers and keysets, private halves and all.
+        """Remove an account with its contacts, SSH keys, signers, credentials and keysets, private halves and all.
 
         Its row stays, disabled, and so does its name.
         """
         with self._database.write() as connection:
-            for table in (contacts, ssh_keys, signers, keysets):
+            for table in (contacts, ssh_keys, signers, keysets, api_credentials, client_authorities):
                 connection.execute(delete(table).where(table.c.account == account))
             connection.execute(
                 update(accounts)

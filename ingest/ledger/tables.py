@@ -38,6 +38,8 @@ from sqlalchemy.types import TypeDecorator
 MAX_PGP_KEYS = 20
 MAX_SSH_KEYS = 10
 MAX_SIGNERS = 20
+MAX_CREDENTIALS = 10
+MAX_CLIENT_AUTHORITIES = 5
 
 metadata = MetaData()
 
@@ -97,6 +99,9 @@ accounts = Table(
     Column("allow_gnupg", Boolean, nullable=False),
     Column("allowed_domains", JSON, nullable=False),
     Column("sources", Text),
+    Column("hpke_enabled", Boolean, nullable=False, default=False),
+    Column("hpke_entitled", Boolean, nullable=False, default=False),
+    Column("hpke_enforced", Boolean, nullable=False, default=False),
     Column("created_at", Moment, nullable=False),
     Column("removed_at", Moment),
     CheckConstraint("state IN ('active', 'disabled')", name="account_state"),
@@ -190,6 +195,44 @@ keysets = Table(
     CheckConstraint("slot IN ('primary', 'previous')", name="keyset_slot"),
     CheckConstraint("(slot = 'previous') = (until IS NOT NULL)", name="keyset_end"),
     CheckConstraint("(direction = 'request') = (sealed_private_keyset IS NOT NULL)", name="keyset_owner"),
+)
+
+# What a program of the customer's shows at the HTTP API; the secret itself is not here, only what tells it again.
+api_credentials = Table(
+    "api_credentials",
+    metadata,
+    Column("credential_id", String(16), primary_key=True),
+    Column("account", ForeignKey("accounts.id"), nullable=False),
+    Column("slot", Integer, nullable=False),
+    Column("scopes", JSON, nullable=False),
+    Column("verifier", Text, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    UniqueConstraint("account", "slot", name="api_credential_slot_once"),
+    CheckConstraint(f"slot BETWEEN 1 AND {MAX_CREDENTIALS}", name="api_credential_slot"),
+)
+
+# Who issues the client certificates of an account (mutual TLS).
+client_authorities = Table(
+    "client_authorities",
+    metadata,
+    Column("account", ForeignKey("accounts.id"), primary_key=True),
+    Column("slot", Integer, primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("expires_at", Moment, nullable=False),
+    Column("certificate", LargeBinary, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    UniqueConstraint("account", "fingerprint", name="client_authority_once"),
+    CheckConstraint(f"slot BETWEEN 1 AND {MAX_CLIENT_AUTHORITIES}", name="client_authority_slot"),
+)
+
+# The keys that sign access tokens, of which the newest signs.
+token_keys = Table(
+    "token_keys",
+    metadata,
+    Column("kid", String(64), primary_key=True),
+    Column("created_at", Moment, nullable=False),
+    *sealed_column("sealed_private_key"),
 )
 
 imports = Table(

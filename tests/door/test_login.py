@@ -9,7 +9,7 @@ import asyncssh
 import pytest
 
 from ingest.door import Door, make_host_key
-from ingest.door.occupancy import source_of
+from ingest.addresses import source_of
 from ingest.ledger.ssh_keys import Access
 from ingest.settings import DoorSettings
 from ingest.spool import Spool

@@ -1,0 +1,69 @@
+"""The application: its layers in the order in which a request goes through them.
+
+connections and headers (ingest.http.protocol) > framing and route > rate of the source > authentication and scope
+> [the answer is sealed from here on] > limits and addresses of the account > limits of the body > HPKE > endpoint
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
+
+from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.routing import BaseRoute, Router
+from starlette.types import ASGIApp
+
+from ingest.app import App
+from ingest.http.admission import AccountLimits, SourceLimit
+from ingest.http.answers import Answers
+from ingest.http.authentication import Authentication, Authenticator
+from ingest.http.bodies import Bodies
+from ingest.http.hpke import OpenedBodies, SealedAnswers
+from ingest.http.key_routes import KeyRoutes
+from ingest.http.oauth import OAuth
+from ingest.http.openings import Openings
+from ingest.http.passcodes import Passcodes
+from ingest.http.problems import Problem, answer_problem
+from ingest.http.recent import Recent
+from ingest.keyset_custody import active_request_keysets, response_keyset
+from ingest.ledger.api_access import ApiAccess
+from ingest.token_custody import open_token_keys, renew_token_key
+from keystore.access_token import TokenKey
+from keystore.active_keysets import ActiveKeysets
+from keystore.tink_keyset import PublicKeyset
+
+
+@contextlib.asynccontextmanager
+async def running_app(app: App, routes: Sequence[BaseRoute]) -> AsyncIterator[ASGIApp]:
+    """The whole application around the endpoints of ``routes``, ready for requests until the end of the block.
+
+    Raises what the vault raises.
+    """
+    settings = app.settings.http
+    await asyncio.to_thread(renew_token_key, app, timedelta(days=settings.token_key_days))
+    keep_s = settings.refresh_s
+    accesses: Recent[ApiAccess | None] = Recent(app.api_accesses.of, keep_s=keep_s)
+    token_keys: Recent[Sequence[TokenKey]] = Recent(lambda _: open_token_keys(app), keep_s=keep_s)
+    requests: Recent[ActiveKeysets] = Recent(lambda account: active_request_keysets(app, account), keep_s=keep_s)
+    responses: Recent[PublicKeyset | None] = Recent(lambda account: response_keyset(app, account), keep_s=keep_s)
+    openings = Openings(app.database, app.now)
+    passcodes = Passcodes()
+    authenticator = Authenticator(settings, accesses=accesses, token_keys=token_keys, passcodes=passcodes, now=app.now)
+    ours = [*KeyRoutes(app, responses).routes(), *OAuth(settings, authenticator, token_keys, app.now).routes()]
+    layered: ASGIApp = ExceptionMiddleware(Router([*ours, *routes]), handlers={Problem: answer_problem})
+    layered = OpenedBodies(layered, requests, openings, app.now)
+    layered = Bodies(layered, settings)
+    layered = AccountLimits(layered, settings)
+    layered = SealedAnswers(layered, responses)
+    layered = Authentication(layered, authenticator)
+    layered = SourceLimit(layered, settings)
+    keeping = asyncio.create_task(openings.keep())
+    try:
+        yield Answers(layered, settings)
+    finally:
+        keeping.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await keeping
+        passcodes.close()
