@@ -14,6 +14,7 @@ import typer
 from ingest.cli import (
     account_life,
     accounts,
+    api,
     audit,
     data,
     imports,
@@ -66,6 +67,7 @@ app.add_typer(ssh_keys.app, name="ssh-key")
 app.add_typer(keys.app, name="key")
 app.add_typer(signers.app, name="signer")
 app.add_typer(keysets.app, name="keyset")
+app.add_typer(api.app, name="api")
 app.add_typer(vault.app, name="vault")
 app.add_typer(audit.app, name="audit")
 app.add_typer(manifest.app, name="manifest")

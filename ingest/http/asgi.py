@@ -6,10 +6,7 @@ connections and headers (ingest.http.protocol) > framing and route > rate of the
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Sequence
-from datetime import timedelta
+from collections.abc import Sequence
 
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.routing import BaseRoute, Router
@@ -29,27 +26,20 @@ from ingest.http.problems import Problem, answer_problem
 from ingest.http.recent import Recent
 from ingest.keyset_custody import active_request_keysets, response_keyset
 from ingest.ledger.api_access import ApiAccess
-from ingest.token_custody import open_token_keys, renew_token_key
+from ingest.token_custody import open_token_keys
 from keystore.access_token import TokenKey
 from keystore.active_keysets import ActiveKeysets
 from keystore.tink_keyset import PublicKeyset
 
 
-@contextlib.asynccontextmanager
-async def running_app(app: App, routes: Sequence[BaseRoute]) -> AsyncIterator[ASGIApp]:
-    """The whole application around the endpoints of ``routes``, ready for requests until the end of the block.
-
-    Raises what the vault raises.
-    """
+def make_app(app: App, routes: Sequence[BaseRoute], *, openings: Openings, passcodes: Passcodes) -> ASGIApp:
+    """The whole application around the endpoints of ``routes``; there must be a key for tokens."""
     settings = app.settings.http
-    await asyncio.to_thread(renew_token_key, app, timedelta(days=settings.token_key_days))
     keep_s = settings.refresh_s
     accesses: Recent[ApiAccess | None] = Recent(app.api_accesses.of, keep_s=keep_s)
     token_keys: Recent[Sequence[TokenKey]] = Recent(lambda _: open_token_keys(app), keep_s=keep_s)
     requests: Recent[ActiveKeysets] = Recent(lambda account: active_request_keysets(app, account), keep_s=keep_s)
     responses: Recent[PublicKeyset | None] = Recent(lambda account: response_keyset(app, account), keep_s=keep_s)
-    openings = Openings(app.database, app.now)
-    passcodes = Passcodes()
     authenticator = Authenticator(settings, accesses=accesses, token_keys=token_keys, passcodes=passcodes, now=app.now)
     ours = [*KeyRoutes(app, responses).routes(), *OAuth(settings, authenticator, token_keys, app.now).routes()]
     layered: ASGIApp = ExceptionMiddleware(Router([*ours, *routes]), handlers={Problem: answer_problem})
@@ -59,11 +49,4 @@ async def running_app(app: App, routes: Sequence[BaseRoute]) -> AsyncIterator[AS
     layered = SealedAnswers(layered, responses)
     layered = Authentication(layered, authenticator)
     layered = SourceLimit(layered, settings)
-    keeping = asyncio.create_task(openings.keep())
-    try:
-        yield Answers(layered, settings)
-    finally:
-        keeping.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await keeping
-        passcodes.close()
+    return Answers(layered, settings)

@@ -14,9 +14,11 @@ from starlette.types import Receive, Send
 from starlette.types import Scope as Connection
 
 from ingest.app import App
-from ingest.http.asgi import running_app
+from ingest.http.asgi import make_app
 from ingest.http.errors import HttpError
 from ingest.http.listener import Listener
+from ingest.http.openings import Openings
+from ingest.http.passcodes import Passcodes
 from ingest.http.settings import HttpSettings
 from ingest.http.tls import server_context, stamp
 from ingest.keyset_rotation import rotate_due_keysets
@@ -38,6 +40,7 @@ class HttpApi:
         self._settings = app.settings.http
         self._context: ssl.SSLContext | None = None
         self._stamp: tuple[object, ...] = ()
+        self.openings = Openings(app.database, app.now)
         self.port: int | None = None
         self.redirect_port: int | None = None
 
@@ -49,8 +52,12 @@ class HttpApi:
         """
         settings = self._settings
         await self._load(settings)
+        await self._renew_token_key()
         async with contextlib.AsyncExitStack() as stack:
-            application = await stack.enter_async_context(running_app(self._app, self._routes))
+            passcodes = Passcodes()
+            stack.callback(passcodes.close)
+            application = make_app(self._app, self._routes, openings=self.openings, passcodes=passcodes)
+            stack.push_async_callback(_cancelled, asyncio.create_task(self.openings.keep()))
             listener = Listener(application, settings, settings.port, lambda: self._context)
             await stack.enter_async_context(listener.open())
             self.port = listener.port
@@ -58,7 +65,7 @@ class HttpApi:
                 redirecting = Listener(Redirect(settings.public_url), settings, settings.redirect_port, lambda: None)
                 await stack.enter_async_context(redirecting.open())
                 self.redirect_port = redirecting.port
-            for work in (self._follow_files(), self._renew()):
+            for work in (self._follow_files(), self._keep_renewing()):
                 stack.push_async_callback(_cancelled, asyncio.create_task(work))
             _log.info("http_open", action="http_open", port=self.port, redirect_port=self.redirect_port)
             yield
@@ -97,13 +104,19 @@ class HttpApi:
                 detail = error.public if isinstance(error, HttpError) else cause_of(error)
                 _log.error("tls_not_reloaded", action="tls_not_reloaded", detail=detail)
 
-    async def _renew(self) -> None:
-        """Replace old keys of tokens and old keysets, at the start and then every hour."""
-        settings = self._settings
+    async def renew(self) -> None:
+        """Replace old keys of tokens and old keysets. Raises what the vault raises."""
+        await self._renew_token_key()
+        await asyncio.to_thread(rotate_due_keysets, self._app)
+
+    async def _renew_token_key(self) -> None:
+        await asyncio.to_thread(renew_token_key, self._app, timedelta(days=self._settings.token_key_days))
+
+    async def _keep_renewing(self) -> None:
+        """Renew at the start and then every hour."""
         while True:
             try:
-                await asyncio.to_thread(renew_token_key, self._app, timedelta(days=settings.token_key_days))
-                await asyncio.to_thread(rotate_due_keysets, self._app)
+                await self.renew()
             except Exception as error:  # an end of this loop would be noticed by nobody
                 _log.error("keys_not_renewed", action="keys_not_renewed", detail=cause_of(error))
             await asyncio.sleep(_RENEW_S)

@@ -106,7 +106,7 @@ class ApiAccesses:
         if rules.enforced and not rules.works:
             raise MoveRefused(
                 f"HPKE cannot be enforced for {account} unless it is enabled and entitled: the account could send "
-                "nothing at all. Nothing was changed."
+                "nothing at all. Nothing was changed: `--no-enforce` takes the enforcement off."
             )
         values = {"hpke_enabled": rules.enabled, "hpke_entitled": rules.entitled, "hpke_enforced": rules.enforced}
         told = " ".join(f"{name.removeprefix('hpke_')}={'on' if value else 'off'}" for name, value in values.items())

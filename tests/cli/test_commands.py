@@ -46,6 +46,13 @@ NEED_AN_INSTALLATION: list[Words] = [
     ("keyset", "list"),
     ("keyset", "show", "some"),
     ("keyset", "remove", "some"),
+    ("api", "credential", "add", "acme", "--scope", "upload"),
+    ("api", "credential", "list", "acme"),
+    ("api", "credential", "retire", "acme", "some"),
+    ("api", "hpke", "acme"),
+    ("api", "ca", "add", "acme", "file"),
+    ("api", "ca", "list", "acme"),
+    ("api", "ca", "remove", "acme", "some"),
     ("vault", "show"),
     ("vault", "rotate"),
     ("audit", "list"),
@@ -82,7 +89,7 @@ ALL = sorted(commands())
 
 def test_every_command_is_known_here() -> None:
     without = {("init",), ("demo",), ("manifest", "check"), ("manifest", "init"), ("manifest", "schema")}
-    named = {words[: 2 if words[0] not in ("serve", "check") else 1] for words in NEED_AN_INSTALLATION}
+    named = {command for words in NEED_AN_INSTALLATION for command in ALL if words[: len(command)] == command}
     assert {*without, *named} == set(ALL)
 
 
@@ -119,6 +126,8 @@ def test_command_without_an_installation_says_how_to_make_one(desk: Desk, words:
         ("key", "drill"),
         ("keyset", "generate", "acme", "--kem", "p256"),
         ("keyset", "add", "acme", "file", "--days", "-1"),
+        ("api", "credential", "add", "acme"),
+        ("api", "credential", "add", "acme", "--scope", "everything"),
         ("imports", "list", "--limit", "0"),
         ("profile", "show", "acme"),
         ("profile", "show", "acme", "--identity", "a", "--object-id", "b"),
@@ -146,6 +155,11 @@ def test_wrong_usage_ends_with_2(desk: Desk, words: Words) -> None:
         ("keyset", "generate", "nobody"),
         ("keyset", "export", "nobody"),
         ("keyset", "list", "nobody"),
+        ("api", "credential", "add", "nobody", "--scope", "keys"),
+        ("api", "credential", "list", "nobody"),
+        ("api", "credential", "retire", "nobody", "some"),
+        ("api", "hpke", "nobody"),
+        ("api", "ca", "list", "nobody"),
         ("import", "run", "nobody", "file"),
         ("profile", "show", "nobody", "--identity", "u1"),
         ("events", "list", "nobody"),

@@ -8,8 +8,8 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from ingest.door import Door, make_host_key
 from ingest.addresses import source_of
+from ingest.door import Door, make_host_key
 from ingest.ledger.ssh_keys import Access
 from ingest.settings import DoorSettings
 from ingest.spool import Spool

@@ -40,7 +40,7 @@ def test_settings_are_read_anew_and_bad_ones_change_nothing(tmp_path: Path) -> N
         following.chmod(0o600)
         instance.config.write_text(changed)
         instance.process.send_signal(signal.SIGHUP)
-        wait_for(lambda: _said(instance, "The door has read its settings") or None)
+        wait_for(lambda: _said(instance, "The settings were read anew") or None)
         assert _fingerprints(instance.port) == {"ssh-ed25519", "ecdsa-sha2-nistp256"}
         assert instance.stop() == 0
 
