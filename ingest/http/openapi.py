@@ -15,6 +15,7 @@ Json = dict[str, Any]
 
 _JSON = "application/json"
 _FORM = "application/x-www-form-urlencoded"
+_SUCCESS = {"const": "success"}
 _DAY = {"type": "integer", "minimum": 19700101, "maximum": 99991231, "description": "YYYYMMDD in UTC."}
 _WHO = {
     "identity": {"type": "string", "description": "The sender's own ID of the user, shorter than 1024 characters."},
@@ -41,8 +42,8 @@ def _object(properties: Json, *, required: tuple[str, ...] = (), more: bool = Tr
 SCHEMAS: Json = {
     "Record": {
         "type": "object",
-        "description": "A profile (`type` profile, `profileData`) or an event (`type` event, `evtName`, `evtData`), with "
-        "exactly one of identity, objectId, FBID and GPID. A record that breaks a rule is answered among the "
+        "description": "A profile (`type` profile, `profileData`) or an event (`type` event, `evtName`, `evtData`), "
+        "with exactly one of identity, objectId, FBID and GPID. A record that breaks a rule is answered among the "
         "unprocessed, with the code of the rule.",
         "properties": {
             "type": {"type": "string", "description": "`profile` or `event`."},
@@ -81,10 +82,10 @@ SCHEMAS: Json = {
         {"event_name": {"type": "string", "minLength": 1}, "from": _DAY, "to": _DAY},
         required=("event_name", "from", "to"),
     ),
-    "Cursor": _object({"cursor": {"type": "string"}, "status": {"const": "success"}}, required=("cursor", "status")),
+    "Cursor": _object({"cursor": {"type": "string"}, "status": _SUCCESS}, required=("cursor", "status")),
     "EventPage": _object(
         {
-            "status": {"const": "success"},
+            "status": _SUCCESS,
             "next_cursor": {"type": "string", "description": "Absent on the last page."},
             "records": {
                 "type": "array",
@@ -100,7 +101,7 @@ SCHEMAS: Json = {
         },
         required=("status", "records"),
     ),
-    "ProfileAnswer": _object({"status": {"const": "success"}, "record": _ref("Profile")}, required=("status", "record")),
+    "ProfileAnswer": _object({"status": _SUCCESS, "record": _ref("Profile")}, required=("status", "record")),
     "Profile": _object(
         {
             "email": {"type": "string"},
@@ -120,8 +121,12 @@ SCHEMAS: Json = {
         },
         required=("profileData", "events", "platformInfo"),
     ),
-    "PublicKeyset": {"type": "object", "description": "A public keyset of Tink in JSON.", "required": ["primaryKeyId", "key"]},
-    "StoredKeyset": _object({"status": {"const": "success"}, "keyset": {"type": "object"}}, required=("status", "keyset")),
+    "PublicKeyset": {
+        "type": "object",
+        "description": "A public keyset of Tink in JSON.",
+        "required": ["primaryKeyId", "key"],
+    },
+    "StoredKeyset": _object({"status": _SUCCESS, "keyset": {"type": "object"}}, required=("status", "keyset")),
     "TokenRequest": _object(
         {
             "grant_type": {"const": "client_credentials"},
