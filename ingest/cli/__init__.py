@@ -15,6 +15,7 @@ from ingest.cli import (
     account_life,
     accounts,
     api,
+    api_call,
     audit,
     data,
     imports,
@@ -65,6 +66,8 @@ for key_command in (key_life.rotate, key_life.retire, key_life.activate, key_lif
 for account_command in (account_life.disable, account_life.enable, account_life.remove):
     accounts.app.command()(account_command)
 accounts.app.add_typer(webhooks.app, name="webhook")
+for api_command in (api_call.call, api_call.keyset):
+    api.app.command()(api_command)
 app.add_typer(accounts.app, name="account")
 app.add_typer(ssh_keys.app, name="ssh-key")
 app.add_typer(keys.app, name="key")
