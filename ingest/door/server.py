@@ -1,7 +1,8 @@
 """The listener: opens the door with every option of the library set on purpose, and closes it in order.
 
 Diagnostics: log records with the actions ``door_open``, ``door_login``, ``door_refused``, ``door_penalty``,
-``door_upload_complete``, ``door_upload_unfinished``, ``door_request_failed``, ``door_reloaded``, ``door_closed``.
+``door_upload_complete``, ``door_upload_unfinished``, ``door_request_failed``, ``door_access_unknown``,
+``door_others_gone``, ``door_reloaded``, ``door_closed``.
 """
 
 from __future__ import annotations
