@@ -20,7 +20,7 @@ from ingest.settings import DoorSettings
 
 _IPV6_SITE_BITS = 64  # one client has a whole such network to choose addresses from
 _FIRST_DROP_CHANCE = 0.3  # sshd_config(5), MaxStartups: the chance grows from this to 1
-_KEPT_DESCRIPTORS = 128  # for uploads, the ledger and the workers of those who are inside
+_KEPT_DESCRIPTORS = 256  # for uploads, the ledger and connections that are accepted and not yet refused
 
 
 @dataclass(slots=True)

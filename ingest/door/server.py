@@ -33,7 +33,7 @@ from ingest.spool import Spool
 
 _KEEPALIVE_S = 30
 _KEEPALIVES_UNANSWERED = 3
-_BACKLOG = 128
+_BACKLOG = 64  # so many are also accepted at once; a few times as many descriptors are kept for those inside
 _END_S = 5.0
 _SWEEP_S = 3600.0
 _LOOK_FOR_DEAD_S = 1.0
