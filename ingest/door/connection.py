@@ -33,6 +33,7 @@ from ingest.spool import Spool, is_allowed_name
 
 _MAX_SESSIONS = 4
 _NEARLY_ALL = 0.9  # of the time for a login
+_REFUSALS_FOR_EACH_KEY = 2
 _CHECKS_FOR_EACH_KEY = 2  # clients ask whether a key would do, and then sign with it
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -69,6 +70,7 @@ class DoorConnection(asyncssh.SSHServer):
         self._opens: Opens = _nothing_opens
         self._checks = 0
         self._wrong_keys = 0
+        self._refusals = 0
         self._sessions = 0
         self._began = 0.0
         self._last_request = 0.0
@@ -98,7 +100,7 @@ class DoorConnection(asyncssh.SSHServer):
             log.warning("a source is shut out", action="door_penalty", source=self._address)
 
     def _misdeed(self) -> Misdeed:
-        if self._checks:
+        if self._checks or self._refusals > 1:  # one is that of a client that asks which methods there are
             return Misdeed.WRONG_KEY
         spent_s = asyncio.get_running_loop().time() - self._began
         # the library's timer has begun a moment before; and who leaves just before it ends is no better
@@ -132,6 +134,12 @@ class DoorConnection(asyncssh.SSHServer):
         """Count a wrong key; a connection that has tried too many is ended."""
         self._wrong_keys += 1
         if self._wrong_keys >= self._settings.max_auth_attempts:
+            raise self._too_many()
+
+    def answered(self) -> None:
+        """Count a refusal; clients ask for nothing first, and some for a password, and then try keys."""
+        self._refusals += 1
+        if self._refusals > _REFUSALS_FOR_EACH_KEY * self._settings.max_auth_attempts:
             raise self._too_many()
 
     async def validate_public_key(self, username: str, key: SSHKey) -> bool:

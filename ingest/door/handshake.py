@@ -41,6 +41,9 @@ class Judge(Protocol):
     def refused(self) -> None:
         """It was refused; raises ``DisconnectError`` when no further one is waited for."""
 
+    def answered(self) -> None:
+        """A request of any method is about to be refused; raises ``DisconnectError`` when that is one too many."""
+
     async def validate_certificate(self, username: str, certificate: SSHOpenSSHCertificate) -> bool:
         """Whether a certificate opens the account now."""
 
@@ -171,6 +174,11 @@ class Handshake(Quiet, SSHServerConnection):
         await asyncio.sleep(_padding_s(username, self._loop.time() - began))
         judge.refused()
         return False
+
+    def send_userauth_failure(self, partial_success: bool) -> None:  # noqa: FBT001  # the library's own shape
+        """Refuse a request; without an end, a client could ask for passwords and for nothing as fast as it can send."""
+        cast("Judge", self._owner).answered()
+        super().send_userauth_failure(partial_success)
 
     async def _validate_openssh_certificate(self, username: str, cert: SSHOpenSSHCertificate) -> SSHKey | None:
         if not await cast("Judge", self._owner).validate_certificate(username, cert):

@@ -18,7 +18,7 @@ from ingest.door.penalties import Misdeed, Penalties
 from ingest.settings import DoorSettings
 
 _FIRST_DROP_CHANCE = 0.3  # sshd_config(5), MaxStartups: the chance grows from this to 1
-_KEPT_DESCRIPTORS = 128  # for uploads, the ledger and the workers of those who are inside
+_KEPT_DESCRIPTORS = 256  # for uploads, the ledger and connections that are accepted and not yet refused
 
 
 @dataclass(slots=True)

@@ -1,7 +1,8 @@
 """The listener: opens the door with every option of the library set on purpose, and closes it in order.
 
 Diagnostics: log records with the actions ``door_open``, ``door_login``, ``door_refused``, ``door_penalty``,
-``door_upload_complete``, ``door_upload_unfinished``, ``door_request_failed``, ``door_reloaded``, ``door_closed``.
+``door_upload_complete``, ``door_upload_unfinished``, ``door_request_failed``, ``door_access_unknown``,
+``door_others_gone``, ``door_reloaded``, ``door_closed``.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from ingest.spool import Spool
 
 _KEEPALIVE_S = 30
 _KEEPALIVES_UNANSWERED = 3
-_BACKLOG = 128
+_BACKLOG = 64  # so many are also accepted at once; a few times as many descriptors are kept for those inside
 _END_S = 5.0
 _LOOK_FOR_DEAD_S = 1.0
 _LOOK_AT_ACCESS_S = 3.0

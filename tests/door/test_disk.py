@@ -41,13 +41,16 @@ async def test_close_is_answered_when_file_and_name_are_on_the_disk(site: Site, 
         sftp = await connection.start_sftp_client()
         async with sftp.open("users.csv", "wb") as file:
             await file.write(b"some bytes")
+            await file.fsync()
     steps = _steps(trace.read_text().splitlines())
     names = [name for name, _ in steps]
     written = names.index("write bytes")
-    synced, named, folder = (names.index(name, written) for name in ("sync bytes", "name", "sync drop"))
-    assert written < synced < named < folder
-    # the packet before these acknowledges the WRITE; none goes out while CLOSE is at work
+    asked = names.index("sync bytes", written)  # fsync@openssh.com is honoured
+    synced, named, folder = (names.index(name, asked + 1) for name in ("sync bytes", "name", "sync drop"))
+    assert written < asked < synced < named < folder
+    # packets before these acknowledge WRITE and fsync; none goes out while CLOSE is at work
     sent = [place for place, name in enumerate(names) if name == "packet"]
+    assert [place for place in sent if asked < place < synced]
     assert not [place for place in sent if synced <= place < folder]
     assert [place for place in sent if place > folder]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import resource
 from pathlib import Path
 
 import asyncssh
@@ -13,7 +15,7 @@ from ingest.door import Door, make_host_key
 from ingest.ledger.ssh_keys import Access
 from ingest.settings import DoorSettings
 from ingest.spool import Spool
-from tests.door.conftest import OpenSite, Site, until
+from tests.door.conftest import OpenSite, Site, door_process, until
 
 
 async def _greeting(port: int) -> tuple[bytes, asyncio.StreamWriter]:
@@ -88,6 +90,49 @@ async def test_name_that_changes_during_a_login_ends_the_connection(site: Site) 
             pass
 
 
+class RawLogin(asyncssh.SSHClient):
+    """Sends what it likes in the middle of a login."""
+
+    def __init__(self, *packets: tuple[int, bytes]) -> None:
+        self._packets = list(packets)
+
+    def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
+        self.connection = conn
+
+    async def public_key_auth_requested(self) -> None:
+        self.connection._auth_complete = True  # or the library would keep back what must wait for the login's end
+        while self._packets:
+            self.connection.send_packet(*self._packets.pop(0))
+        self.connection._auth_complete = False
+        await asyncio.Event().wait()  # it has nothing of its own to try
+
+
+def _login_request(account: str, method: str, rest: bytes = b"") -> tuple[int, bytes]:
+    names = (account, "ssh-connection", method)
+    return 50, b"".join(len(name).to_bytes(4, "big") + name.encode() for name in names) + rest
+
+
+@pytest.mark.parametrize(
+    ("packets", "said"),
+    [
+        ([(90, b"\0\0\0\x07session" + bytes(12))], "before authentication was complete"),
+        ([(80, b"\0\0\0\x09tcpip-fwd\x01")], "before authentication was complete"),
+        ([_login_request("acme", "none"), _login_request("globex", "none")], "may not change"),
+        ([_login_request("acme", "none")] * 100, "Too many authentication failures"),
+        ([_login_request("acme", "password", b"\0\0\0\0\x01x")] * 100, "Too many authentication failures"),
+    ],
+    ids=["channel", "forwarding", "names", "none", "password"],
+)
+async def test_what_comes_before_the_login_is_over_ends_the_connection(
+    site: Site, packets: list[tuple[int, bytes]], said: str
+) -> None:
+    """FAULTS S8: channels before the login (CVE-2018-7749), names that change in a row of requests, requests without
+    end by methods that there are not."""
+    with pytest.raises(asyncssh.DisconnectError, match=said):
+        async with asyncio.timeout(20), site.connect(client_factory=lambda: RawLogin(*packets), client_keys=None):
+            pass
+
+
 async def test_key_of_one_account_does_not_open_another(site: Site) -> None:
     """FAULTS S8."""
     with pytest.raises(asyncssh.PermissionDenied):
@@ -148,6 +193,38 @@ async def test_upload_works_amid_hundreds_of_silent_connections(open_site: OpenS
         assert site.published == [("acme", "a")]
         for _, writer in silent:
             writer.close()
+
+
+async def test_upload_works_amid_more_connections_than_there_are_descriptors(site: Site) -> None:
+    """FAULTS S6: silence, a slow banner, half a key exchange; more than the process may have open (EMFILE)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    roomy = {f"max_{name}": 5000 for name in ("connections", "connections_per_source", "unauthenticated")}
+    async with (
+        door_process(site.folder, "prlimit", "--nofile=1024:1024", "--", **roomy, random_drop_from=5000) as door,
+        site.connect(port=door.port, known_hosts=None) as inside,
+    ):
+        sftp = await inside.start_sftp_client()
+        waiting = []
+        for number in range(1400):
+            with contextlib.suppress(OSError, TimeoutError):  # not even taken by the system
+                _, writer = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", door.port), 1)
+                writer.write((b"", b"SSH-2", b"SSH-2.0-half\r\n\0\0\1\0\x05\x14")[number % 3])
+                waiting.append(writer)
+            if number % 200 == 199:
+                async with sftp.open(f"{number}.csv", "wb") as file:
+                    await file.write(b"x")
+        assert len(waiting) > 1000
+        for writer in waiting:
+            writer.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        async with asyncio.timeout(30):
+            while True:
+                with contextlib.suppress(asyncssh.Error, OSError):
+                    async with site.connect(port=door.port, known_hosts=None):
+                        break
+                await asyncio.sleep(0.1)
+        assert site.waiting() == {f"{number}.csv" for number in range(199, 1400, 200)}
 
 
 async def test_login_that_takes_too_long_is_ended(open_site: OpenSite) -> None:

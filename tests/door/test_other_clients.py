@@ -11,10 +11,11 @@ import os
 import random
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import asyncssh
 import paramiko
 import pytest
 
@@ -232,7 +233,41 @@ class Paramiko(Client):
             client.close()
 
 
-@pytest.fixture(params=[Sftp, Scp, Lftp, Rclone, Curl, Paramiko], ids=lambda kind: kind.__name__.lower())
+class Asyncssh(Client):
+    """The library that we serve with, as a client; its `put` sends many blocks at once."""
+
+    async def put(self, file: str, name: str) -> Answer:
+        return await self._do(lambda sftp: sftp.put(self.folder / file, name))
+
+    async def resume(self, file: str, name: str) -> Answer:
+        async def go_on(sftp: asyncssh.SFTPClient) -> None:
+            size = (await sftp.stat(name)).size or 0
+            async with sftp.open(name, "ab") as target:
+                await target.write((self.folder / file).read_bytes()[size:])  # a small file
+
+        return await self._do(go_on)
+
+    async def list(self, folder: str) -> Answer:
+        async def listed(sftp: asyncssh.SFTPClient) -> str:
+            return "\n".join(str(entry.longname) for entry in await sftp.readdir(folder))
+
+        return await self._do(listed)
+
+    async def rename(self, old: str, new: str) -> Answer:
+        return await self._do(lambda sftp: sftp.rename(old, new))
+
+    async def get(self, path: str, file: str) -> Answer:
+        return await self._do(lambda sftp: sftp.get(path, self.folder / file))
+
+    async def _do(self, work: Callable[[asyncssh.SFTPClient], Awaitable[object]]) -> Answer:
+        async with self.site.connect() as connection, connection.start_sftp_client() as sftp:
+            try:
+                return Answer(0, str(await work(sftp)), "")
+            except asyncssh.SFTPError as error:
+                return Answer(1, "", error.reason)
+
+
+@pytest.fixture(params=[Sftp, Scp, Lftp, Rclone, Curl, Paramiko, Asyncssh], ids=lambda kind: kind.__name__.lower())
 def client(request: pytest.FixtureRequest, site: Site) -> Client:
     kind: type[Client] = request.param
     if kind.program and shutil.which(kind.program) is None:

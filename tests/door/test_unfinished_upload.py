@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import random
 import socket
 import struct
+from contextlib import suppress
 from pathlib import Path
 
 import asyncssh
 import pytest
 
-from tests.door.conftest import OpenSite, Site, until
+from tests.door.conftest import OpenSite, Site, _is_locked, until
 
 
 async def _half_an_upload(connection: asyncssh.SSHClientConnection, site: Site) -> asyncssh.SFTPClient:
@@ -31,6 +33,37 @@ async def test_reset_of_the_tcp_connection_publishes_nothing(site: Site) -> None
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         connection.abort()
     await until(lambda: site.unfinished() == {"users.csv": b"half of it"})
+    assert (site.waiting(), site.published) == (set(), [])
+
+
+async def _until_nobody_writes(part: Path) -> None:
+    await until(lambda: not _is_locked(part))
+
+
+async def test_reset_at_a_hundred_points_publishes_nothing_and_keeps_what_came(site: Site) -> None:
+    """FAULTS S13: RST in the middle of packets; what is kept is the beginning of the file, never another's bytes."""
+    content = random.Random(13).randbytes(300_000)
+    for number in range(100):
+        name = f"{number}.csv"
+        async with site.connect() as connection:
+            sftp = await connection.start_sftp_client()
+            file = await sftp.open(name, "wb")
+            await file.write(content[: 1 + number * 997])
+            sending = asyncio.ensure_future(file.write(content[1 + number * 997 :], 1 + number * 997))
+            for _ in range(number % 7):
+                await asyncio.sleep(0)
+            raw: socket.socket = connection.get_extra_info("socket")
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.abort()
+            with suppress(asyncssh.Error):
+                await sending
+        await _until_nobody_writes(site.spool.parts("acme") / name)
+    unfinished = site.unfinished()
+    assert len(unfinished) == 100
+    for number in range(100):
+        kept = unfinished[f"{number}.csv"]
+        assert len(kept) >= 1 + number * 997
+        assert content.startswith(kept)
     assert (site.waiting(), site.published) == (set(), [])
 
 
