@@ -1,0 +1,1 @@
+"""The HTTP API: transport, authentication, HPKE, and the endpoints behind them."""
