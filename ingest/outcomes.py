@@ -96,6 +96,8 @@ AFTER: dict[type[Exception], After] = {
     lake.StoreUnavailable: After(Next.DEFER, _WAIT),
     lake.StoreConflict: After(Next.DEFER, _WAIT),
     lake.StoreDamaged: After(Next.HOLD, _OPERATOR),
+    lake.StoreBusy: After(Next.DEFER, _WAIT),
+    lake.SnapshotGone: _reject("Ask for a new cursor, and read the events again from the first page."),
     flow.AccountDisabled: _reject(
         "Ask whoever runs this service; send the file and its manifest again when it is open."
     ),
