@@ -24,6 +24,7 @@ from ingest.ledger.pgp_keys import PgpKeys
 from ingest.ledger.queue import Queue
 from ingest.ledger.signers import Signers
 from ingest.ledger.ssh_keys import SshKeys
+from ingest.ledger.uploads import Uploads
 from ingest.settings import Settings
 from ingest.spool import Spool
 from keystore.errors import MasterKeyMissing
@@ -33,6 +34,7 @@ from keystore.vault import Vault
 if TYPE_CHECKING:
     from ingest.carry import Carrier
     from ingest.keyring import Keyring
+    from ingest.uploads.batch import Batches
     from stores.lake import Lake
 
 
@@ -50,6 +52,7 @@ class App:
         self.ssh_keys = SshKeys(self.database)
         self.imports = Imports(self.database)
         self.history = History(self.database)
+        self.uploads = Uploads(self.database)
         self.queue = Queue(self.database, lease=timedelta(seconds=settings.worker.lease_s))
         self.outbox = Outbox(self.database)
         self.spool = Spool(settings.spool_dir)
@@ -86,6 +89,20 @@ class App:
         from stores.lake import Lake
 
         return Lake(self.settings.lake_dir)
+
+    @cached_property
+    def batches(self) -> Batches:
+        """What stores uploads in this process."""
+        from ingest.uploads.batch import Batches
+
+        return Batches(
+            self.settings,
+            accounts=self.accounts,
+            history=self.history,
+            uploads=self.uploads,
+            lake=self.lake,
+            now=self.now,
+        )
 
     @cached_property
     def carrier(self) -> Carrier:

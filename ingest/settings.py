@@ -191,6 +191,31 @@ class ResultSettings(_Section):
     max_reject_bytes: PositiveInt = Field(8_000_000, description="Size of the rows in the encrypted reject file.")
 
 
+class UploadSettings(_Section):
+    """Records that come by the HTTP API."""
+
+    max_records: PositiveInt = Field(1000, description="Records of one request.")
+    gather_ms: int = Field(
+        10, ge=0, le=100, description="How long the first upload of a batch waits for others to share its commit."
+    )
+    max_batch_records: PositiveInt = Field(5000, description="Records that share one commit, if one request has less.")
+    max_waiting: PositiveInt = Field(500, description="Uploads that may wait at once, of all accounts together.")
+    max_waiting_bytes: PositiveInt = Field(100_000_000, description="Size of their bodies together.")
+    threads: PositiveInt = Field(4, description="Accounts whose uploads are stored at the same time.")
+    remember_s: Seconds = Field(86_400, description="How long an `Idempotency-Key` is known.")
+
+
+class LakeSettings(_Section):
+    """Reading the lake, and keeping it fast to read."""
+
+    cursor_s: Seconds = Field(3600, description="How long a cursor over events is good.")
+    keep_replaced_s: Seconds = Field(
+        86_400,
+        description="How long `sealdrop lake compact` keeps the files that it replaced, for readers and cursors that "
+        "began before; longer than `cursor_s`.",
+    )
+
+
 class LimitSettings(_Section):
     """What an account may store."""
 
@@ -224,6 +249,8 @@ class Settings(BaseSettings):
     watch: WatchSettings = Field(default_factory=WatchSettings)
     results: ResultSettings = Field(default_factory=ResultSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
+    uploads: UploadSettings = Field(default_factory=UploadSettings)
+    lake: LakeSettings = Field(default_factory=LakeSettings)
     vault: VaultSettings = Field(default_factory=VaultSettings)
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 

@@ -18,6 +18,7 @@ Diagnostics: `StoreUnavailable` is worth another try, `StoreConflict` is worth o
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,27 @@ class Lake:
             return None
         return profile_in(Snapshot(self.folder(account, ImportType.PROFILE), ImportType.PROFILE, table), column, value)
 
+    def committed(self, account: str, kind: ImportType, mark: Mark) -> bool:
+        """Whether the commit of this mark is in the lake; makes it durable before it says yes, as `stored` does."""
+        where = self._table(account, kind)
+        table = where.open()
+        if table is None or not where.has(table, mark):
+            return False
+        where.settle(table.version())
+        return True
+
+    @contextmanager
+    def uploading(self, account: str, *, wait_s: float) -> Iterator[None]:
+        """Exclude others who store uploads of the account, for the block.
+
+        Raises `StoreBusy` when that takes longer than ``wait_s``, `StoreUnavailable` when the disk refuses.
+        """
+        folder = self._root / account
+        with unavailable("make the folder of an account"):
+            make_folders(folder, below=self._root, sync=self._sync)
+        with locked(folder / "uploads.lock", wait_s=wait_s):
+            yield
+
     def compact(self, account: str, *, keep_s: float) -> list[Compacted]:
         """Rearrange the account's tables so that look-ups are fast (`stores.compact`); the rows stay the same.
 
@@ -181,7 +203,7 @@ class Lake:
         """
         if not (self._root / account).is_dir():
             return []
-        with unavailable("lock an account's lake"), locked(self._root / account / "compact.lock"):
+        with locked(self._root / account / "compact.lock"):
             compactions = [
                 Compaction(self._table(account, kind), kind, self._sync, keep_s=keep_s).run() for kind in _FOLDERS
             ]

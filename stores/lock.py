@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stores.errors import StoreBusy
+from stores.seam import unavailable
 
 _LOOK_S = 0.005
 
@@ -20,9 +21,10 @@ PUBLIC_BUSY = "The same is being done at this moment. Try again later."
 def locked(path: Path, *, wait_s: float = 0.0) -> Iterator[None]:
     """Hold the lock for the block.
 
-    Raises `StoreBusy` when it does not come free in time, ``OSError`` when it cannot be made.
+    Raises `StoreBusy` when it does not come free in time, `StoreUnavailable` when it cannot be made.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with unavailable("open a lock"):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         deadline = time.monotonic() + wait_s
         while True:

@@ -73,6 +73,7 @@ app.add_typer(imports.run_app, name="import")
 app.add_typer(imports.app, name="imports")
 app.add_typer(data.profile_app, name="profile")
 app.add_typer(data.events_app, name="events")
+app.add_typer(data.lake_app, name="lake")
 
 
 def main() -> None:

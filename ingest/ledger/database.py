@@ -19,7 +19,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from ingest.errors import LedgerConflict, LedgerUnavailable
 
-SCHEMA_VERSION = "0007"
+SCHEMA_VERSION = "0012"
 _BUSY_TIMEOUT_MS = 30_000
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Column
 
-from ingest.ledger.tables import audit_tip, keysets, pgp_keys
+from ingest.ledger.tables import audit_tip, cursor_keys, keysets, pgp_keys
 from keystore.vault import RecordId
 
 
@@ -41,5 +41,6 @@ PGP_PRIVATE_KEY = SealedColumn(pgp_keys.c.sealed_private_key, "pgp.private_key",
 PGP_PASSPHRASE = SealedColumn(pgp_keys.c.sealed_passphrase, "pgp.passphrase", "account", "key_id", "version")
 AUDIT_KEY = SealedColumn(audit_tip.c.sealed_first_key, "audit.first_key", None, None)
 REQUEST_KEYSET = SealedColumn(keysets.c.sealed_private_keyset, "hpke.request_keyset", "account", "keyset_id")
+CURSOR_KEY = SealedColumn(cursor_keys.c.sealed_key, "http.cursor_key", None, None)
 
-SEALED_COLUMNS = (PGP_PRIVATE_KEY, PGP_PASSPHRASE, AUDIT_KEY, REQUEST_KEYSET)
+SEALED_COLUMNS = (PGP_PRIVATE_KEY, PGP_PASSPHRASE, AUDIT_KEY, REQUEST_KEYSET, CURSOR_KEY)
