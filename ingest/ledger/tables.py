@@ -258,6 +258,7 @@ upload_keys = Table(
     Column("body_hash", LargeBinary(32), nullable=False),
     Column("writer", String(32), nullable=False),
     Column("number", Integer, nullable=False),
+    Column("there", JSON, nullable=False),
     Column("faults", JSON, nullable=False),
     Column("created_at", Moment, nullable=False),
     Index("upload_keys_by_age", "created_at"),

@@ -19,13 +19,15 @@ class Remembered:
     """One request with an idempotency key.
 
     ``writer`` and ``number`` are the mark of the commit that has its rows, if that ever happened: the lake says so.
-    ``faults`` are those of its records, by number, as JSON has them.
+    ``there`` are the tables that had them from an earlier try. ``faults`` are those of its records, by number, as JSON
+    has them.
     """
 
     key_hash: bytes
     body_hash: bytes
     writer: str
     number: int
+    there: list[str]
     faults: list[list[Any]]
 
 
@@ -45,7 +47,7 @@ class Uploads:
         with self._database.read() as connection:
             rows = connection.execute(wanted)
             return {
-                row.key_hash: Remembered(row.key_hash, row.body_hash, row.writer, row.number, row.faults)
+                row.key_hash: Remembered(row.key_hash, row.body_hash, row.writer, row.number, row.there, row.faults)
                 for row in rows
             }
 
@@ -70,6 +72,7 @@ class Uploads:
                         "body_hash": each.body_hash,
                         "writer": each.writer,
                         "number": each.number,
+                        "there": each.there,
                         "faults": each.faults,
                         "created_at": now,
                     }

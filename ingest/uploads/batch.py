@@ -121,11 +121,7 @@ class Batches:
         rows = self._judge(batch, ImportType, now)
         stored = 0
         for tries in range(1, _TRIES + 1):
-            keyed = [
-                Remembered(request.key_hash, request.body_hash, mark.id, mark.number, as_json(request.faults))
-                for request in batch.requests
-                if request.key_hash is not None
-            ]
+            keyed = batch.remembered(mark)
             sequence = self._uploads.begin(account, batch_id, keyed, now=now, since=since)
             try:
                 for kind in list(rows):
@@ -207,6 +203,7 @@ class Batches:
                 continue
             mark = Mark(before.writer, before.number)
             stored = {kind for kind in ImportType if self._lake.committed(account, kind, mark)}
+            stored |= {ImportType(kind) for kind in before.there}
             faults = {int(number): Fault(*fault) for number, *fault in before.faults}
             kinds = {each.type for number, each in request.good() if number not in faults}
             if kinds <= stored:
@@ -246,6 +243,21 @@ class _Batch:
             if record.type is kind
         }
 
+    def remembered(self, mark: Mark) -> list[Remembered]:
+        """What the ledger is to know of the requests with a key before the commit of this mark."""
+        return [
+            Remembered(
+                request.key_hash,
+                request.body_hash,
+                mark.id,
+                mark.number,
+                [str(kind) for kind in self._there.get(place, ())],
+                _as_json(request.faults),
+            )
+            for place, request in enumerate(self.requests)
+            if request.key_hash is not None
+        ]
+
     def tell(self, kind: ImportType, faults: Mapping[int, Fault]) -> None:
         """Give each request the faults of its records of a kind, in place of those that it was told before."""
         for place, request in enumerate(self.requests):
@@ -272,6 +284,6 @@ def _without_repeats(requests: Sequence[Upload]) -> tuple[list[Upload], list[tup
     return once, repeats
 
 
-def as_json(faults: Mapping[int, Fault]) -> list[list[Any]]:
+def _as_json(faults: Mapping[int, Fault]) -> list[list[Any]]:
     """The faults as the ledger keeps them: no value of a record is in them."""
     return [[number, *astuple(fault)] for number, fault in sorted(faults.items())]

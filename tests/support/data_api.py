@@ -1,12 +1,17 @@
 """The data endpoints served by a real uvicorn, with an authentication for tests: the header ``X-Account`` is believed.
 
-python -m tests.support.data_api SETTINGS_FILE     serves until it is killed; prints its port
+python -m tests.support.data_api SETTINGS_FILE [MOMENT]     serves until it is killed; prints its port
+
+With a moment it kills itself in the first upload: `before` its commits, `between` the one of events and the one of
+profiles, or `after` both.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -24,6 +29,8 @@ from ingest.http.data_routes import data_routes
 from ingest.http.problems import Problem, answer_problem
 from ingest.settings import load_settings
 from ingest.uploads.intake import Intake
+from manifests.types import ImportType
+from stores.lake import Lake
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -77,9 +84,9 @@ def served(app: App) -> Iterator[int]:
 class ServedApart:
     """The endpoints in a process of their own, to be killed."""
 
-    def __init__(self, settings_file: Path) -> None:
+    def __init__(self, settings_file: Path, kill_at: str = "") -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.data_api", str(settings_file)],
+            [sys.executable, "-m", "tests.support.data_api", str(settings_file), kill_at],
             stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT,
@@ -97,9 +104,28 @@ class ServedApart:
         return self._process.wait(60)
 
 
+class _Doomed(Lake):
+    """A lake whose process ends at a moment of an upload of both kinds."""
+
+    moment = ""
+
+    def append(self, account: str, kind: ImportType, import_id: str, **rest: Any) -> int:
+        self._end_at("before" if kind is ImportType.EVENT else "between")
+        stored = super().append(account, kind, import_id, **rest)
+        self._end_at("after" if kind is ImportType.PROFILE else "never")
+        return stored
+
+    def _end_at(self, moment: str) -> None:
+        if moment == self.moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
 if __name__ == "__main__":
     opened = App(load_settings(Path(sys.argv[1])))
     opened.database.migrate()
+    if sys.argv[2]:
+        _Doomed.moment = sys.argv[2]
+        opened.lake = _Doomed(opened.settings.lake_dir)
     with served(opened) as port:
         print(port, flush=True)  # noqa: T201
         threading.Event().wait()

@@ -19,6 +19,7 @@ def upgrade() -> None:
         sa.Column("body_hash", sa.LargeBinary(32), nullable=False),
         sa.Column("writer", sa.String(32), nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("there", sa.JSON(), nullable=False),
         sa.Column("faults", sa.JSON(), nullable=False),
         sa.Column("created_at", sa.String(32), nullable=False),
         sa.ForeignKeyConstraint(["account"], ["accounts.id"]),
