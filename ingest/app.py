@@ -31,6 +31,7 @@ from ingest.ledger.ssh_keys import SshKeys
 from ingest.ledger.sweeps import Sweeps
 from ingest.ledger.timeline import Timeline
 from ingest.ledger.token_keys import TokenKeys
+from ingest.ledger.uploads import Uploads
 from ingest.ledger.webhooks import Webhooks
 from ingest.settings import Settings
 from ingest.spool import Spool
@@ -41,6 +42,7 @@ from keystore.vault import Vault
 if TYPE_CHECKING:
     from ingest.carry import Carrier
     from ingest.keyring import Keyring
+    from ingest.uploads.batch import Batches
     from stores.lake import Lake
 
 
@@ -62,6 +64,7 @@ class App:
         self.history = History(self.database)
         self.replays = Replays(self.database)
         self.sweeps = Sweeps(self.database)
+        self.uploads = Uploads(self.database)
         self.queue = Queue(
             self.database,
             lease=timedelta(seconds=settings.worker.lease_s),
@@ -106,6 +109,20 @@ class App:
         from stores.lake import Lake
 
         return Lake(self.settings.lake_dir)
+
+    @cached_property
+    def batches(self) -> Batches:
+        """What stores uploads in this process."""
+        from ingest.uploads.batch import Batches
+
+        return Batches(
+            self.settings,
+            accounts=self.accounts,
+            history=self.history,
+            uploads=self.uploads,
+            lake=self.lake,
+            now=self.now,
+        )
 
     @cached_property
     def carrier(self) -> Carrier:

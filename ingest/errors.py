@@ -73,6 +73,36 @@ class LedgerConflict(IngestError):
     code = "ledger.conflict"
 
 
+class BodyMalformed(IngestError):
+    """The body of an upload is not an array of records."""
+
+    code = "body.malformed"
+
+
+class TooManyRecords(IngestError):
+    """The body of an upload has more records than a request may have."""
+
+    code = "body.too_many_records"
+
+
+class KeyReused(IngestError):
+    """The idempotency key of an upload came before, with another body."""
+
+    code = "idempotency.key_reused"
+
+
+class UploadsBusy(IngestError):
+    """More uploads are waiting than may wait."""
+
+    code = "uploads.busy"
+
+
+class CursorInvalid(IngestError):
+    """A cursor is not one that was made for this account, or its time is over."""
+
+    code = "cursor.invalid"
+
+
 class Interrupted(BaseException):
     """This worker is being stopped: let go of everything. Not an error, so no handler of errors catches it."""
 

@@ -21,7 +21,7 @@ from pydantic_settings import (
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from ingest.http.settings import HttpSettings
+from ingest.http.settings import HttpSettings, LakeSettings, UploadSettings
 from ingest.notices.settings import MailSettings, NoticeSettings, WebhookSettings
 from ingest.section import AddressList, NotNegative, Port, PositiveInt, Seconds, Section
 
@@ -235,6 +235,8 @@ class Settings(BaseSettings):
     retention: RetentionSettings = Field(default_factory=RetentionSettings)
     disk: DiskSettings = Field(default_factory=DiskSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
+    uploads: UploadSettings = Field(default_factory=UploadSettings)
+    lake: LakeSettings = Field(default_factory=LakeSettings)
     vault: VaultSettings = Field(default_factory=VaultSettings)
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 

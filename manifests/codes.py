@@ -90,7 +90,7 @@ ROW_CODES: dict[int, RowCode] = {
         RowCode(
             TOO_MANY_PROPERTIES,
             "too_many_properties",
-            "the event has more properties than an event may have",
+            "the record, or the account with it, would have more properties than it may have",
             "Leave out properties that nobody needs, or send several events.",
         ),
         RowCode(
@@ -140,8 +140,8 @@ ROW_CODES: dict[int, RowCode] = {
         RowCode(
             FORBIDDEN_NAME,
             "forbidden_name",
-            "the event name contains a forbidden character",
-            "Leave these characters out of event names: % > < ! | & . : ; $ ' \" \\ #",
+            "the name of the event or of a property contains a forbidden character, or is taken",
+            "Leave these characters out of names: % > < ! | & . : ; $ ' \" \\ #",
         ),
         RowCode(
             RAGGED,

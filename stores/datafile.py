@@ -35,11 +35,12 @@ _STATISTICS_LENGTH = 64  # characters; a longer bound is left out, never cut: a 
 class DataFile:
     """A new data file in a table's folder; a context manager that removes the file unless `keep` was called.
 
-    Each frame becomes one row group. The name is random, so no two writers ever share a file.
+    Each frame becomes one row group. The name is random, so no two writers ever share a file; one who gives a ``name``
+    answers for that.
     """
 
-    def __init__(self, folder: Path, columns: Mapping[str, DataType]) -> None:
-        self.path = folder / f"part-00000-{uuid.uuid4()}-c000.zstd.parquet"
+    def __init__(self, folder: Path, columns: Mapping[str, DataType], *, name: str | None = None) -> None:
+        self.path = folder / (name or f"part-00000-{uuid.uuid4()}-c000.zstd.parquet")
         self.rows = 0
         self._schema = arrow_schema(columns)
         self._writer: pq.ParquetWriter | None = None
@@ -53,7 +54,7 @@ class DataFile:
     ) -> None:
         # a second error here must not take the place of the one that is on its way out
         with contextlib.suppress(Exception):
-            self._close()
+            self.close()
         if not self._kept:
             with contextlib.suppress(OSError):
                 self.path.unlink(missing_ok=True)
@@ -78,7 +79,7 @@ class DataFile:
         Raises `StoreUnavailable` when the disk refuses.
         """
         with unavailable("finish a data file"):
-            self._close()
+            self.close()
             sync(self.path)
             sync(self.path.parent)
             return AddAction(
@@ -105,7 +106,8 @@ class DataFile:
             self.path, self._schema, compression="zstd", use_dictionary=few, store_schema=False, write_statistics=True
         )
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Write the file's end; nothing can be added any more."""
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.close()

@@ -35,3 +35,15 @@ class StoreDamaged(StoreError):
     """A table's log cannot be read; somebody must look at it."""
 
     code = "store.damaged"
+
+
+class SnapshotGone(StoreError):
+    """The version of a table that was to be read has been compacted since, and its files are removed."""
+
+    code = "store.snapshot_gone"
+
+
+class StoreBusy(StoreError):
+    """Somebody else does the same at this moment, and it must not be done twice at once."""
+
+    code = "store.busy"

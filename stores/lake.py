@@ -2,6 +2,7 @@
 
     <root>/<account>/events/      one row for each event
     <root>/<account>/profiles/    one row for each update of a profile; reading folds the updates of one user
+    <root>/<account>/indexes/     what compaction knows of the rows that it put in order (`stores.indexes`)
 
 Rules:
 
@@ -17,21 +18,25 @@ Diagnostics: `StoreUnavailable` is worth another try, `StoreConflict` is worth o
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from manifests.types import SYSTEM_COLUMNS, USER_COLUMNS, DataType, ImportType
+from manifests.types import DataType, ImportType
 from stores.columns import POLARS, fixed_columns, mismatch, properties_of
+from stores.compact import Compacted, Compaction
 from stores.datafile import DataFile
 from stores.durable import Sync, make_folders, sync_path
 from stores.errors import StoreConflict
-from stores.fold import folded
+from stores.lock import locked
+from stores.profiles import profile_in
 from stores.recovery import recover_table
 from stores.seam import unavailable
-from stores.table import Table
+from stores.snapshot import Snapshot
+from stores.table import Mark, Table
 
 _FOLDERS = {ImportType.EVENT: "events", ImportType.PROFILE: "profiles"}
 _OF_THE_LAKE = ("_import", "_sequence", "_received_at")  # `_row` comes with the frames
@@ -65,7 +70,7 @@ class Lake:
         Makes the commit durable before it answers: its writer may have died between the two. An ID is known for 90
         days. Raises `StoreUnavailable`, `StoreDamaged`.
         """
-        return _stored(self._table(account, kind), import_id)
+        return _stored(self._table(account, kind), import_id, Mark(import_id))
 
     def rows_of(self, account: str, kind: ImportType, import_ids: Sequence[str]) -> pl.Series:
         """Which rows of a file these imports have stored: a Boolean for each ``_row``, the first is no row.
@@ -102,6 +107,7 @@ class Lake:
         received_at: datetime,
         properties: Mapping[str, DataType],
         frames: Iterator[pl.DataFrame],
+        mark: Mark | None = None,
     ) -> int:
         """Store an import's rows in one commit and return their number; durable when this returns.
 
@@ -109,17 +115,18 @@ class Lake:
         ``properties``, in any order, of the types in `stores.columns.POLARS`; each becomes a row group, so some ten
         thousand rows each are good. ``received_at`` is aware. Who made ``frames`` closes it.
 
-        Idempotent: when the ID is committed already, draws nothing from ``frames`` and returns the rows stored then;
-        of several callers with one ID at once, one commits and the others return the same. An exception of
-        ``frames`` passes out as it is: nothing is committed and no data file stays. No row at all is no commit:
-        returns 0, and `stored` keeps saying ``None``.
+        Idempotent: when the ID (or the ``mark``, if the commit is to have one instead) is there already, draws
+        nothing from ``frames`` and returns the rows stored then; of several callers with one ID at once, one commits
+        and the others return the same. An exception of ``frames`` passes out as it is: nothing is committed and no
+        data file stays. No row at all is no commit: returns 0, and `stored` keeps saying ``None``.
 
         Raises `StoreConflict` when a property's column has another type or another letter case, `StoreUnavailable`
         when the disk or the library refuses (whether the rows were committed is then for `stored` to say),
         `StoreDamaged` when the table's log cannot be read, and ``ValueError`` for a frame with other columns.
         """
         where = self._table(account, kind)
-        if (rows := _stored(where, import_id)) is not None:
+        mark = mark or Mark(import_id)
+        if (rows := _stored(where, import_id, mark)) is not None:
             return rows
         where.missing(where.open(), properties)
         with unavailable("make a table's folder"):
@@ -141,13 +148,13 @@ class Lake:
             add = file.finish(self._sync)
             file.keep()  # a commit that fails may have happened: better an unused file than a missing one
             try:
-                version = where.commit(add, import_id, properties)
+                version = where.commit(add, mark, properties)
             except StoreConflict:
                 file.release()
                 raise
             if version is None:
                 file.release()
-                return _stored(where, import_id) or 0
+                return _stored(where, import_id, mark) or 0
         where.checkpoint(version)
         return file.rows
 
@@ -186,14 +193,46 @@ class Lake:
         Dates are aware, in UTC. Raises ``ValueError`` when ``column`` is not one of `manifests.types.USER_COLUMNS`;
         `StoreUnavailable`, `StoreDamaged`.
         """
-        if column not in USER_COLUMNS:
-            raise ValueError(f"no column {column} names a user")
         table = self._table(account, ImportType.PROFILE).open()
         if table is None:
             return None
-        with unavailable("read a profile"):
-            updates = pl.scan_delta(table).filter(pl.col(column) == value).sort("_sequence", "_row")
-            return folded(updates.select(pl.exclude(SYSTEM_COLUMNS)).collect()) or None
+        return profile_in(Snapshot(self.folder(account, ImportType.PROFILE), ImportType.PROFILE, table), column, value)
+
+    def committed(self, account: str, kind: ImportType, mark: Mark) -> bool:
+        """Whether the commit of this mark is in the lake; makes it durable before it says yes, as `stored` does."""
+        where = self._table(account, kind)
+        table = where.open()
+        if table is None or not where.has(table, mark):
+            return False
+        where.settle(table.version())
+        return True
+
+    @contextmanager
+    def uploading(self, account: str, *, wait_s: float) -> Iterator[None]:
+        """Exclude others who store uploads of the account, for the block.
+
+        Raises `StoreBusy` when that takes longer than ``wait_s``, `StoreUnavailable` when the disk refuses.
+        """
+        folder = self._root / account
+        with unavailable("make the folder of an account"):
+            make_folders(folder, below=self._root, sync=self._sync)
+        with locked(folder / "uploads.lock", wait_s=wait_s):
+            yield
+
+    def compact(self, account: str, *, keep_s: float) -> list[Compacted]:
+        """Rearrange the account's tables so that look-ups are fast (`stores.compact`); the rows stay the same.
+
+        What was replaced is kept for ``keep_s`` seconds, for those who still read an older version. May run beside
+        imports and readers; raises `StoreBusy` when another compaction of the account is at it, `StoreUnavailable`,
+        `StoreConflict` and `StoreDamaged`. A table is either compacted or as before, whatever happens.
+        """
+        if not (self._root / account).is_dir():
+            return []
+        with locked(self._root / account / "compact.lock"):
+            compactions = [
+                Compaction(self._table(account, kind), kind, self._sync, keep_s=keep_s).run() for kind in _FOLDERS
+            ]
+        return [done for done in compactions if done is not None]
 
     def recover(self, account: str) -> list[str]:
         """Set aside what a loss of power tore at the end of a log; returns what it set aside, one line each.
@@ -210,9 +249,9 @@ class Lake:
         return Table(self.folder(account, kind), kind, self._sync)
 
 
-def _stored(where: Table, import_id: str) -> int | None:
+def _stored(where: Table, import_id: str, mark: Mark) -> int | None:
     table = where.open()
-    if table is None or table.transaction_version(import_id) is None:
+    if table is None or not where.has(table, mark):
         return None
     where.settle(table.version())
     with unavailable("count an import's rows"):

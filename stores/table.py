@@ -13,9 +13,12 @@ Rules:
 
 from __future__ import annotations
 
+import json
+import os
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema, Transaction
@@ -39,6 +42,17 @@ _PAUSE_MS = 20  # longest pause after a lost race, so that the losers do not mee
 _NO_RETRIES = 0
 # the library would delete old entries right after a checkpoint that is not durable yet
 _NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What a commit leaves in the log so that it can be asked for: Delta's transaction, for 90 days.
+
+    An import has an ID of its own. A writer of many commits counts them under one ID: the log keeps the last number.
+    """
+
+    id: str
+    number: int = 1
 
 
 class Table:
@@ -84,8 +98,14 @@ class Table:
             self._sync(self.log / f"{version:020}.json")
             self._sync(self.log)
 
-    def commit(self, add: AddAction, import_id: str, properties: Mapping[str, DataType]) -> int | None:
-        """Commit one data file with its import's ID and return the version; ``None`` when the ID is committed already.
+    def has(self, table: DeltaTable, mark: Mark) -> bool:
+        """Whether the commit of this mark, or a later one of its writer, is in the table."""
+        with damaged("look for a transaction"):
+            number = table.transaction_version(mark.id)
+            return number is not None and number >= mark.number
+
+    def commit(self, add: AddAction, mark: Mark, properties: Mapping[str, DataType]) -> int | None:
+        """Commit one data file with its mark and return the version; ``None`` when the mark is there already.
 
         The entry is durable when this returns. Raises `StoreConflict` as `missing` does (nothing was committed then),
         and `StoreUnavailable` when the disk refuses or other writers were faster too often.
@@ -94,19 +114,45 @@ class Table:
             table = self.open()
             if table is not None:
                 self.settle(table.version())
-                if table.transaction_version(import_id) is not None:
+                if self.has(table, mark):
                     return None
             missing = self.missing(table, properties)
             with unavailable("commit to a table's log"):
                 try:
                     if table is not None and not missing:
                         version = table.version() + 1
-                        self._add(table, add, import_id)
+                        self._add(table, add, mark)
                         self.settle(version)
                         return version
                     self._widen(table, missing)
                 except CommitFailedError:  # another writer was faster: look again
                     time.sleep(secrets.randbelow(_PAUSE_MS) / 1000)
+        raise StoreUnavailable(PUBLIC_UNAVAILABLE, detail=f"other writers were faster {_COMMIT_TRIES} times")
+
+    def replace(self, removed: Mapping[str, int], added: Sequence[AddAction], draft: Path) -> int:
+        """Put files in the place of others (name: size) that hold the same rows, in one entry; returns the version.
+
+        The library has no call for it, so the entry is written here, as ``draft`` first: it becomes visible complete,
+        durable, and only if nobody else wrote one of its number. Other writers' appends do not matter. The caller sees
+        to it that nobody else removes files. Raises `StoreUnavailable`.
+        """
+        lines = [*_replacing(removed, added)]
+        for _ in range(_COMMIT_TRIES):
+            if (table := self.open()) is None:
+                break
+            self.settle(table.version())
+            version = table.version() + 1
+            with unavailable("replace files of a table"):
+                draft.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+                self._sync(draft)
+                try:
+                    os.link(draft, self.log / f"{version:020}.json")
+                except FileExistsError:  # another writer was faster: behind it, then
+                    time.sleep(secrets.randbelow(_PAUSE_MS) / 1000)
+                    continue
+                self.settle(version)
+                draft.unlink()
+                return version
         raise StoreUnavailable(PUBLIC_UNAVAILABLE, detail=f"other writers were faster {_COMMIT_TRIES} times")
 
     def checkpoint(self, committed: int) -> None:
@@ -146,13 +192,41 @@ class Table:
                 post_commithook_properties=_NO_HOOKS,
             )
 
-    def _add(self, table: DeltaTable, add: AddAction, import_id: str) -> None:
+    def _add(self, table: DeltaTable, add: AddAction, mark: Mark) -> None:
         table.create_write_transaction(
             [add],
             "append",
             table.schema(),
             commit_properties=CommitProperties(
-                max_commit_retries=_NO_RETRIES, app_transactions=[Transaction(app_id=import_id, version=1)]
+                max_commit_retries=_NO_RETRIES, app_transactions=[Transaction(app_id=mark.id, version=mark.number)]
             ),
             post_commithook_properties=_NO_HOOKS,
         )
+
+
+def _replacing(removed: Mapping[str, int], added: Iterable[AddAction]) -> Iterable[dict[str, object]]:
+    """The lines of a log entry that moves rows between files and changes none of them."""
+    now = int(time.time() * 1000)
+    yield {"commitInfo": {"timestamp": now, "operation": "OPTIMIZE", "operationParameters": {}}}
+    for name, size in removed.items():
+        yield {
+            "remove": {
+                "path": name,
+                "deletionTimestamp": now,
+                "dataChange": False,
+                "extendedFileMetadata": True,
+                "partitionValues": {},
+                "size": size,
+            }
+        }
+    for add in added:
+        yield {
+            "add": {
+                "path": add.path,
+                "partitionValues": {},
+                "size": add.size,
+                "modificationTime": add.modification_time,
+                "dataChange": False,
+                "stats": add.stats,
+            }
+        }

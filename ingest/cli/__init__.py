@@ -82,6 +82,7 @@ app.add_typer(imports.app, name="imports")
 app.add_typer(notices.app, name="notices")
 app.add_typer(data.profile_app, name="profile")
 app.add_typer(data.events_app, name="events")
+app.add_typer(data.lake_app, name="lake")
 
 
 def main() -> None:

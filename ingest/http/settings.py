@@ -1,4 +1,4 @@
-"""The section ``[http]`` of the settings."""
+"""The sections ``[http]``, ``[uploads]`` and ``[lake]`` of the settings."""
 
 from __future__ import annotations
 
@@ -105,3 +105,28 @@ def _is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+class UploadSettings(Section):
+    """Records that come by the HTTP API."""
+
+    max_records: PositiveInt = Field(1000, description="Records of one request.")
+    gather_ms: int = Field(
+        10, ge=0, le=100, description="How long the first upload of a batch waits for others to share its commit."
+    )
+    max_batch_records: PositiveInt = Field(5000, description="Records that share one commit, if one request has less.")
+    max_waiting: PositiveInt = Field(500, description="Uploads that may wait at once, of all accounts together.")
+    max_waiting_bytes: PositiveInt = Field(100_000_000, description="Size of their bodies together.")
+    threads: PositiveInt = Field(4, description="Accounts whose uploads are stored at the same time.")
+    remember_s: Seconds = Field(86_400, description="How long an `Idempotency-Key` is known.")
+
+
+class LakeSettings(Section):
+    """Reading the lake, and keeping it fast to read."""
+
+    cursor_s: Seconds = Field(3600, description="How long a cursor over events is good.")
+    keep_replaced_s: Seconds = Field(
+        86_400,
+        description="How long `sealdrop lake compact` keeps the files that it replaced, for readers and cursors that "
+        "began before; longer than `cursor_s`.",
+    )

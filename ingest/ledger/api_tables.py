@@ -7,6 +7,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     ForeignKey,
+    Index,
     Integer,
     LargeBinary,
     String,
@@ -56,4 +57,30 @@ token_keys = Table(
     Column("kid", String(64), primary_key=True),
     Column("created_at", Moment, nullable=False),
     *sealed_column("sealed_private_key"),
+)
+
+# Uploads that came with an Idempotency-Key, for a day: what the answer was, and which commit of the lake has the rows.
+# Both the key and the body are only known by their hashes.
+upload_keys = Table(
+    "upload_keys",
+    metadata,
+    Column("account", ForeignKey("accounts.id"), primary_key=True),
+    Column("key_hash", LargeBinary(32), primary_key=True),
+    Column("body_hash", LargeBinary(32), nullable=False),
+    Column("writer", String(32), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("there", JSON, nullable=False),
+    Column("faults", JSON, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Index("upload_keys_by_age", "created_at"),
+)
+
+# One row: the key that signs the cursors of the HTTP API.
+cursor_keys = Table(
+    "cursor_keys",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("created_at", Moment, nullable=False),
+    *sealed_column("sealed_key"),
+    CheckConstraint("id = 1", name="cursors_have_one_key"),
 )

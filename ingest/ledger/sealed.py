@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Column
 
-from ingest.ledger.api_tables import token_keys
+from ingest.ledger.api_tables import cursor_keys, token_keys
 from ingest.ledger.tables import audit_tip, keysets, pgp_keys, webhook_secrets
 from keystore.vault import RecordId
 
@@ -44,5 +44,6 @@ AUDIT_KEY = SealedColumn(audit_tip.c.sealed_first_key, "audit.first_key", None, 
 REQUEST_KEYSET = SealedColumn(keysets.c.sealed_private_keyset, "hpke.request_keyset", "account", "keyset_id")
 WEBHOOK_SECRET = SealedColumn(webhook_secrets.c.sealed_secret, "webhook.secret", "account", "secret_id")
 TOKEN_KEY = SealedColumn(token_keys.c.sealed_private_key, "api.token_key", None, "kid")
+CURSOR_KEY = SealedColumn(cursor_keys.c.sealed_key, "http.cursor_key", None, None)
 
-SEALED_COLUMNS = (PGP_PRIVATE_KEY, PGP_PASSPHRASE, AUDIT_KEY, REQUEST_KEYSET, WEBHOOK_SECRET, TOKEN_KEY)
+SEALED_COLUMNS = (PGP_PRIVATE_KEY, PGP_PASSPHRASE, AUDIT_KEY, REQUEST_KEYSET, WEBHOOK_SECRET, TOKEN_KEY, CURSOR_KEY)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from itertools import accumulate
 from typing import Any, NoReturn
 
@@ -85,6 +86,13 @@ def are_values(texts: pl.Series, depths: pl.Series) -> bool:
     return all(is_shallow(text, depth) for text, depth in suspects.rows()) and _loaded(texts, "") is not None
 
 
+def decoder(*, parse_int: Callable[[str], Any], parse_float: Callable[[str], Any]) -> json.JSONDecoder:
+    """Python's decoder made strict: it raises `DoubledKey`, and ``ValueError`` for NaN and Infinity."""
+    return json.JSONDecoder(
+        object_pairs_hook=_once, parse_float=parse_float, parse_int=parse_int, parse_constant=_refused
+    )
+
+
 def fault_of(record: str) -> int | None:
     """What is wrong with one marked record, as a code of `manifests.codes`; nothing when it is a good JSON object.
 
@@ -131,4 +139,4 @@ def _refused(_: str) -> NoReturn:
 
 
 # numbers stay text: their digits are not counted, and nothing is rounded
-_DECODER = json.JSONDecoder(object_pairs_hook=_once, parse_float=str, parse_int=str, parse_constant=_refused)
+_DECODER = decoder(parse_int=str, parse_float=str)

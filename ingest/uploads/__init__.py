@@ -1,0 +1,1 @@
+"""Records that come by the upload API: the same rules as for files, and many requests in one commit."""
