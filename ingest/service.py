@@ -109,9 +109,14 @@ class Service:
             await self._http.reload(settings.http)
 
     async def _open_http(self, stack: contextlib.AsyncExitStack) -> None:
-        from ingest.http.server import HttpApi  # what it needs is loaded only where it runs
+        # what it needs is loaded only where it runs
+        from ingest.http.data_routes import data_routes
+        from ingest.http.server import HttpApi
+        from ingest.uploads.intake import Intake
 
-        http = HttpApi(self._app, routes=())
+        intake = Intake(self._app.settings.uploads, self._app.batches)
+        stack.push_async_callback(intake.close)
+        http = HttpApi(self._app, data_routes(self._app, intake))
         await stack.enter_async_context(http.running())
         self._http, self.http_port = http, http.port
 

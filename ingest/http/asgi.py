@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from starlette.middleware.exceptions import ExceptionMiddleware
-from starlette.routing import BaseRoute, Router
+from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp
 
 from ingest.app import App
@@ -20,6 +20,7 @@ from ingest.http.bodies import Bodies
 from ingest.http.hpke import OpenedBodies, SealedAnswers
 from ingest.http.key_routes import KeyRoutes
 from ingest.http.oauth import OAuth
+from ingest.http.openapi import describe
 from ingest.http.openings import Openings
 from ingest.http.passcodes import Passcodes
 from ingest.http.problems import Problem, answer_problem
@@ -41,7 +42,11 @@ def make_app(app: App, routes: Sequence[BaseRoute], *, openings: Openings, passc
     requests: Recent[ActiveKeysets] = Recent(lambda account: active_request_keysets(app, account), keep_s=keep_s)
     responses: Recent[PublicKeyset | None] = Recent(lambda account: response_keyset(app, account), keep_s=keep_s)
     authenticator = Authenticator(settings, accesses=accesses, token_keys=token_keys, passcodes=passcodes, now=app.now)
-    ours = [*KeyRoutes(app, responses).routes(), *OAuth(settings, authenticator, token_keys, app.now).routes()]
+    ours = [
+        *KeyRoutes(app, responses).routes(),
+        *OAuth(settings, authenticator, token_keys, app.now).routes(),
+        Route("/1/openapi.json", describe, methods=["GET"]),
+    ]
     layered: ASGIApp = ExceptionMiddleware(Router([*ours, *routes]), handlers={Problem: answer_problem})
     layered = OpenedBodies(layered, requests, openings, app.now)
     layered = Bodies(layered, settings)

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
 from ingest.http.negotiation import MEDIA_TYPE
 from ingest.http.scopes import SCOPES, Scope
 
@@ -234,6 +237,11 @@ _REFUSALS = {
 }
 _EVERYWHERE = (400, 413, 415, 429, 431, 503)
 _WITH_ACCOUNT = (401, 403, 406, 408)
+
+
+async def describe(request: Request) -> Response:
+    """The endpoint; the API is where this request found it."""
+    return JSONResponse(description(str(request.base_url).rstrip("/")))
 
 
 def description(url: str) -> Json:

@@ -24,6 +24,7 @@ SCOPES: dict[tuple[str, str], Scope | None] = {
     ("/1/keys/response.json", "PUT"): Scope.KEYS,
     ("/1/oauth/token", "POST"): None,
     ("/.well-known/jwks.json", "GET"): None,
+    ("/1/openapi.json", "GET"): None,
 }
 
 
