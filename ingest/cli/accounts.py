@@ -97,6 +97,13 @@ def change(
         bool | None,
         typer.Option("--allow-gnupg/--no-gnupg", help="Whether gpg may read what our own reader cannot."),
     ] = None,
+    allow_reserved_events: Annotated[
+        bool | None,
+        typer.Option(
+            "--allow-reserved-events/--no-reserved-events",
+            help="Whether it may send events such as App Launched, to move its history here.",
+        ),
+    ] = None,
     sources: Annotated[
         str | None,
         typer.Option("--from", help='Addresses, patterns and networks from which it may log in; "" for everywhere.'),
@@ -108,7 +115,7 @@ def change(
     """
     from ingest.ssh_keys import SshKeyRejected, checked_sources
 
-    if allow_legacy_ciphers is None and allow_gnupg is None and sources is None:
+    if all(given is None for given in (allow_legacy_ciphers, allow_gnupg, allow_reserved_events, sources)):
         raise CommandFailed("Nothing to change was named: `sealdrop account change --help` shows what can be.")
     try:
         checked = checked_sources(sources) if sources else sources
@@ -122,6 +129,7 @@ def change(
             actor=actor(),
             allow_legacy_ciphers=allow_legacy_ciphers,
             allow_gnupg=allow_gnupg,
+            allow_reserved_events=allow_reserved_events,
             sources=checked,
         )
     out.print(f"account {name} changed", markup=False)
@@ -171,6 +179,7 @@ def show(context: typer.Context, name: str, as_json: AsJson = False) -> None:
             "encryption": "required" if account.require_encryption else "optional",
             "old ciphers": "allowed" if account.allow_legacy_ciphers else None,
             "GnuPG": None if account.allow_gnupg else "not used",
+            "reserved events": "allowed" if account.allow_reserved_events else None,
             "signers": "\n".join(signer.fingerprint for signer in signers),
             "contacts": "\n".join(account.contacts),
             "allowed domains": "\n".join(account.allowed_domains),
@@ -190,6 +199,7 @@ def _facts(account: Account) -> dict[str, Any]:
         "require_encryption": account.require_encryption,
         "allow_legacy_ciphers": account.allow_legacy_ciphers,
         "allow_gnupg": account.allow_gnupg,
+        "allow_reserved_events": account.allow_reserved_events,
         "contacts": list(account.contacts),
         "allowed_domains": list(account.allowed_domains),
         "webhook": account.webhook,

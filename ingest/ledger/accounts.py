@@ -94,12 +94,18 @@ class Accounts:
         actor: str,
         allow_legacy_ciphers: bool | None = None,
         allow_gnupg: bool | None = None,
+        allow_reserved_events: bool | None = None,
         sources: str | None = None,
     ) -> None:
         """Change what is given of an account, at once for logins and imports that begin after it; ``None`` leaves it
         as it is, and empty ``sources`` let it log in from everywhere.
         """
-        given = {"allow_legacy_ciphers": allow_legacy_ciphers, "allow_gnupg": allow_gnupg, "sources": sources}
+        given = {
+            "allow_legacy_ciphers": allow_legacy_ciphers,
+            "allow_gnupg": allow_gnupg,
+            "allow_reserved_events": allow_reserved_events,
+            "sources": sources,
+        }
         values = {name: value if value != "" else None for name, value in given.items() if value is not None}
         if not values:
             return

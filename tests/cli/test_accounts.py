@@ -13,6 +13,7 @@ KEYS = {
     "require_encryption",
     "allow_legacy_ciphers",
     "allow_gnupg",
+    "allow_reserved_events",
     "contacts",
     "allowed_domains",
     "sources",
@@ -132,6 +133,9 @@ def test_account_is_changed_and_the_rest_stays(desk: Desk) -> None:
     assert desk.json("account", "show", "acme") == before | {"allow_legacy_ciphers": True}
     desk.run("account", "change", "acme", "--no-legacy-ciphers", "--no-gnupg")
     assert desk.json("account", "show", "acme") == before | {"allow_gnupg": False}
+    desk.run("account", "change", "acme", "--allow-gnupg", "--allow-reserved-events")
+    assert desk.json("account", "show", "acme") == before | {"allow_reserved_events": True}
+    desk.run("account", "change", "acme", "--no-reserved-events", "--no-gnupg")
     assert "--help" in desk.fails("account", "change", "acme")
     assert "no account nobody" in desk.fails("account", "change", "nobody", "--no-gnupg")
 

@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ingest.app import App
+from ingest.http.data_routes import data_routes
 from ingest.http.problems import Problem
 from ingest.http.scopes import Scope
 from ingest.http.server import HttpApi
@@ -28,6 +29,7 @@ from ingest.keyset_custody import export_request_keyset, make_request_keyset
 from ingest.ledger.api_access import Credential, HpkeRules
 from ingest.ledger.audit import lines
 from ingest.settings import load_settings
+from ingest.uploads.intake import Intake
 from keystore.hpke import Kem
 from keystore.passcode import make_passcode, verifier_of
 from keystore.tink_keyset import OutputPrefix
@@ -162,10 +164,13 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Authority
 
 @pytest.fixture
 def open_site(installed: tuple[Path, Authority], tmp_path: Path) -> OpenSite:
-    """Serve a fresh installation with these settings: over TLS, or with ``plain`` without."""
+    """Serve a fresh installation with these settings: over TLS, or with ``plain`` without.
+
+    The endpoints say what they were given, unless they are to be the real ones of the ``data``.
+    """
 
     @asynccontextmanager
-    async def opened(*, plain: bool = False, **given: Any) -> AsyncIterator[Site]:
+    async def opened(*, plain: bool = False, data: bool = False, **given: Any) -> AsyncIterator[Site]:
         original, authority = installed
         folder = tmp_path / "installation"
         if not folder.exists():
@@ -177,9 +182,11 @@ def open_site(installed: tuple[Path, Authority], tmp_path: Path) -> OpenSite:
         settings = load_settings(folder / "sealdrop.toml").model_copy(update={"http": http})
         with closing(App(settings, now=lambda: site.now)) as app:
             site = Site(app, folder, authority)
-            site.api = HttpApi(app, site.routes())
+            intake = Intake(settings.uploads, app.batches)
+            site.api = HttpApi(app, data_routes(app, intake) if data else site.routes())
             async with site.api.running():
                 yield site
+            await intake.close()
             site.gate.set()
 
     return opened
