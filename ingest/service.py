@@ -24,7 +24,6 @@ from ingest.steps.collect import Collector
 from ingest.watch import watch
 from ingest.workers import Workers
 
-_DRAIN_S = 20.0
 _OUTBOX_POLL_S = 2.0
 _LOOK_AT_KEYS_S = 3600.0
 _SWEEP_S = 3600.0
@@ -68,7 +67,7 @@ class Service:
                 stack.push_async_callback(_cancelled, asyncio.create_task(self._deliver()))
             if Part.WORKER in self._parts:
                 await self._workers.start()
-                stack.push_async_callback(self._workers.stop, _DRAIN_S)
+                stack.push_async_callback(self._workers.stop, app.settings.worker.drain_s)
             if Part.DOOR in self._parts:
                 await self._open_door(stack)
             try:
