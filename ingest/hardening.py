@@ -22,14 +22,13 @@ def harden_process(*, end_with_parent: bool) -> None:
             libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
-def bound_process(*, max_memory_bytes: int, max_file_bytes: int) -> None:
-    """Give this process and its children a group of their own, and limits: one that eats memory ends alone.
+def bound_process(*, max_memory_bytes: int) -> None:
+    """Give this process and its children a group of their own, and bound its memory: one that eats it ends alone.
 
     The memory that counts is what the process may write to (``RLIMIT_DATA``), touched or not: several times what it
     has resident. 0 is no limit. A terminal's Ctrl-C reaches neither it nor its children (FAULTS.md W15).
     """
     os.setpgid(0, 0)
-    for limit, most in ((resource.RLIMIT_DATA, max_memory_bytes), (resource.RLIMIT_FSIZE, max_file_bytes)):
-        _, hard = resource.getrlimit(limit)
-        if most and (hard == resource.RLIM_INFINITY or most < hard):
-            resource.setrlimit(limit, (most, most))
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if max_memory_bytes and (hard == resource.RLIM_INFINITY or max_memory_bytes < hard):
+        resource.setrlimit(resource.RLIMIT_DATA, (max_memory_bytes, max_memory_bytes))

@@ -20,18 +20,13 @@ from ingest.logs import set_up_logs
 from ingest.nudge import Nudges
 from ingest.settings import Settings
 
-_FILES_TO_PLAIN = 2  # the largest file that a worker writes is the lake's, of one import
-
 _log = structlog.get_logger()
 
 
 def run_worker(settings: Settings, service: Nudges, keys: Connection) -> None:
     """The whole life of a worker process; ``keys`` brings the master keys that its service holds."""
     harden_process(end_with_parent=True)
-    bound_process(
-        max_memory_bytes=settings.worker.max_memory_bytes,
-        max_file_bytes=_FILES_TO_PLAIN * settings.openpgp.max_plain_bytes,
-    )
+    bound_process(max_memory_bytes=settings.worker.max_memory_bytes)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the service decides
     signal.signal(signal.SIGTERM, _interrupt)
     set_up_logs(settings.log_level)

@@ -68,7 +68,6 @@ def test_worker_has_a_group_of_its_own_limits_and_no_descriptor_of_the_door(
         assert os.getpgid(worker.pid) == worker.pid
         assert worker.rlimit(resource.RLIMIT_CORE) == (0, 0)
         assert worker.rlimit(resource.RLIMIT_DATA) == (8_000_000_000, 8_000_000_000)
-        assert worker.rlimit(resource.RLIMIT_FSIZE) == (10_000_000_000, 10_000_000_000)
         assert not listening & {link for link in links_of(worker.pid) if link.startswith("socket:")}
 
 
