@@ -204,7 +204,8 @@ class Carrier:
         log = _log.bind(import_id=attempt.report.id, account=attempt.report.account, code=code, detail=cause_of(error))
         if consequence.next is Next.DEFER:
             worker, now = self._settings.worker, self._now()
-            give_up_at = attempt.lease.give_up_at or now + timedelta(seconds=worker.give_up_after_s)
+            latest = now + timedelta(seconds=worker.give_up_after_s)
+            give_up_at = min(attempt.lease.give_up_at or latest, latest)  # one set by a wrong clock is no promise (W8)
             if now < give_up_at:
                 wait = next_attempt(
                     attempt.report.attempts, floor_s=worker.retry_floor_s, ceiling_s=worker.retry_ceiling_s

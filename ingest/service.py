@@ -36,7 +36,6 @@ from ingest.workers import Workers
 if TYPE_CHECKING:
     from ingest.http.server import HttpApi
 
-_DRAIN_S = 20.0
 _OUTBOX_POLL_S = 2.0
 _LOOK_AT_KEYS_S = 3600.0
 _SWEEP_S = 3600.0
@@ -88,7 +87,7 @@ class Service:
                     stack.push_async_callback(_cancelled, asyncio.create_task(work))
             if Part.WORKER in self._parts:
                 await self._workers.start()
-                stack.push_async_callback(self._workers.stop, _DRAIN_S)
+                stack.push_async_callback(self._workers.stop, app.settings.worker.drain_s)
             if Part.HTTP in self._parts and app.settings.http.enabled:
                 await self._open_http(stack)
             if Part.DOOR in self._parts:

@@ -145,12 +145,24 @@ class WorkerSettings(Section):
     retry_floor_s: Seconds = Field(10, description="Wait before the second try; doubles with each further one.")
     retry_ceiling_s: Seconds = Field(600, description="Longest wait between two tries.")
     give_up_after_s: Seconds = Field(86400, description="Time of trying again after which an import is held.")
+    drain_s: Seconds = Field(
+        20, description="Time for running imports to finish when the service stops; then they are given back."
+    )
+    max_memory_bytes: NotNegative = Field(
+        8_000_000_000,
+        description="Memory that a worker may ask for, used or not: several times what it has resident. One that asks "
+        "for more ends, and after `max_lost` times its import is held. 0 is no limit.",
+    )
     chunk_bytes: PositiveInt = Field(6_000_000, description="Plain text that is parsed at once.")
 
 
 class WatchSettings(Section):
     """Looking for files that did not come through the door."""
 
+    inotify: bool = Field(
+        default=True,
+        description="Let the system tell of new files, so that they are seen earlier; the looks go on all the same.",
+    )
     rescan_s: Seconds = Field(
         3,
         description="Time between two looks into the drops, and for a file to look the same to be complete.",

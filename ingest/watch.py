@@ -33,7 +33,7 @@ async def watch(
 ) -> None:
     """Scan until ``stop`` is set."""
     hinted = asyncio.Event()
-    hints = asyncio.create_task(_listen(spool, hinted, stop))
+    hints = asyncio.create_task(_listen(spool, hinted, stop) if settings.inotify else stop.wait())
     try:
         while not stop.is_set():
             await asyncio.to_thread(_scan, spool, accounts, collector, lonely_files)

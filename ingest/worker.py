@@ -15,7 +15,7 @@ import structlog
 
 from ingest.app import App
 from ingest.errors import Interrupted, LedgerUnavailable
-from ingest.hardening import harden_process
+from ingest.hardening import bound_process, harden_process
 from ingest.logs import set_up_logs
 from ingest.nudge import Nudges
 from ingest.settings import Settings
@@ -26,6 +26,7 @@ _log = structlog.get_logger()
 def run_worker(settings: Settings, service: Nudges, keys: Connection) -> None:
     """The whole life of a worker process; ``keys`` brings the master keys that its service holds."""
     harden_process(end_with_parent=True)
+    bound_process(max_memory_bytes=settings.worker.max_memory_bytes)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the service decides
     signal.signal(signal.SIGTERM, _interrupt)
     set_up_logs(settings.log_level)

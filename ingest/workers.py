@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import multiprocessing
+import os
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.context import SpawnProcess
@@ -104,6 +106,7 @@ class Workers:
     def _ended(self, worker: _Worker) -> None:
         self._unwatch(worker)
         self._workers.remove(worker)
+        _end_group(worker.process)
         worker.process.join()
         _log.error("worker_ended", action="worker_ended", exit_code=worker.process.exitcode)
         worker.process.close()
@@ -133,5 +136,13 @@ def _end(process: SpawnProcess, timeout_s: float) -> None:
         process.join(_LET_GO_S)
     if process.is_alive():
         process.kill()
+        _end_group(process)
         process.join()
     process.close()
+
+
+def _end_group(process: SpawnProcess) -> None:
+    """End what a killed worker has left running, as gpg; nobody waited for it yet, so the group's number is its own."""
+    if process.pid is not None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)

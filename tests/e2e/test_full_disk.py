@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import asyncssh
 import pytest
 
 from ingest.demo.sender import SenderFailed
@@ -25,14 +28,19 @@ def small(tmp_path: Path) -> Iterator[SmallDisk]:
 
 @pytest.fixture
 def served(small: SmallDisk) -> Iterator[Instance]:
-    marks = {"SEALDROP_DISK__MIN_FREE_BYTES": str(20 * MB), "SEALDROP_DISK__MIN_FREE_INODES": "100"}
+    marks = {
+        "SEALDROP_DISK__MIN_FREE_BYTES": str(20 * MB),
+        "SEALDROP_DISK__MIN_FREE_INODES": "100",
+        "SEALDROP_WATCH__INOTIFY": "false",  # FAULTS.md W9: what is not told is found by looking
+    }
     with serving(small.folder.parent, **marks) as instance:
         yield instance
 
 
 def send(customer: Customer, number: int) -> None:
     data = customer.encrypted(f"users{number}.csv", CSV)
-    customer.put(data, customer.manifest(f"users{number}.manifest", fileName=data.name, type="profile"))
+    wait_for(lambda: True if refusal(customer, data) is None else None)  # the door looks once a second
+    customer.put(customer.manifest(f"users{number}.manifest", fileName=data.name, type="profile"))
 
 
 def refusal(customer: Customer, file: Path) -> str | None:
@@ -42,6 +50,45 @@ def refusal(customer: Customer, file: Path) -> str | None:
     except SenderFailed as failed:
         return str(failed)
     return None
+
+
+async def refusal_of_a_running_upload(customer: Customer, small: SmallDisk) -> str:
+    """What a client is told in the middle of an upload, when the disk has less than half of what is to be free."""
+    connecting = asyncssh.connect(
+        "127.0.0.1",
+        customer.instance.port,
+        username=customer.name,
+        client_keys=[str(customer.folder / "id_ed25519")],
+        known_hosts=None,
+        config=None,
+    )
+    async with connecting as connection, connection.start_sftp_client() as client:
+        file = await until_opened(client)
+        await file.write(b"x" * MB)
+        small.fill(free=9 * MB)
+        said = await until_refused(file)
+        with contextlib.suppress(asyncssh.SFTPError):
+            await file.close()
+    return said
+
+
+async def until_refused(file: asyncssh.SFTPClientFile) -> str:
+    for _ in range(100):
+        try:
+            await file.write(b"x" * 1000)
+        except asyncssh.SFTPError as refused:
+            return refused.reason
+        await asyncio.sleep(0.1)
+    raise AssertionError("the door takes everything")
+
+
+async def until_opened(client: asyncssh.SFTPClient) -> asyncssh.SFTPClientFile:
+    """A new file, once the door has seen that there is room again."""
+    for _ in range(100):
+        with contextlib.suppress(asyncssh.SFTPError):
+            return await client.open("large.csv.asc", "wb")
+        await asyncio.sleep(0.1)
+    raise AssertionError("the door takes no upload")
 
 
 def test_uploads_are_refused_with_a_clear_text_until_there_is_room(
@@ -57,6 +104,9 @@ def test_uploads_are_refused_with_a_clear_text_until_there_is_room(
     assert "new uploads are refused" in served.run("check", code=1)
     small.release()
     wait_for(lambda: True if served.run("check") else None)
+    assert "no room" in asyncio.run(refusal_of_a_running_upload(customer, small))
+    assert "large" not in customer.sftp("ls"), "nothing of it was kept"
+    small.release()
     send(customer, 2)
     assert [one["state"] for one in served.wait_for_imports(customer.name, 2)] == ["succeeded"] * 2
 
@@ -64,7 +114,7 @@ def test_uploads_are_refused_with_a_clear_text_until_there_is_room(
 def test_what_was_uploaded_before_the_disk_was_full_comes_in_afterwards(
     served: Instance, small: SmallDisk, new_customer: NewCustomer
 ) -> None:
-    """FAULTS.md W12, W5: with not a byte free no import is started, none fails, and the service lives on."""
+    """FAULTS.md W12, W5, W9: with not a byte free no import is started, none fails, and the service lives on."""
     customer = new_customer(served=served)
     small.fill()
     for name in ("users.csv", "users.manifest"):  # as another program would, with a rename into the drop

@@ -14,6 +14,7 @@ from ingest.ledger.deliveries import Deliveries
 from ingest.ledger.imports import Imports, new_import_id
 from ingest.ledger.outbox import NewNotice, Outbox
 from ingest.ledger.queue import Lease, Queue
+from ingest.ledger.timeline import KEPT_FIRST, KEPT_LAST, Timeline
 from ingest.notices.notice import Stage
 from ingest.states import ENDS, MOVES, State
 from tests.ledger.conftest import NOW
@@ -205,3 +206,51 @@ def test_forgotten_import_is_gone_unless_it_is_ready(imports: Imports) -> None:
     imports.forget(kept)
     assert imports.get(gone) is None
     assert imports.get(kept) is not None
+
+
+STEPS = [timedelta(hours=-1), timedelta(hours=1), timedelta(days=-3650), timedelta(days=3650)]
+
+
+@pytest.mark.parametrize("step", STEPS, ids=str)
+def test_clock_that_steps_blocks_no_import_of_a_lost_worker(queue: Queue, imports: Imports, step: timedelta) -> None:
+    """FAULTS W8: the worker is gone, and its lease was given by a clock that was wrong by so much."""
+    received(imports)
+    claimed(queue, step)
+    again = queue.claim(NOW + LEASE * 2)
+    assert again is not None
+    assert (again.lost, again.fence) == (1, 2)
+
+
+@pytest.mark.parametrize("step", STEPS, ids=str)
+def test_worker_whose_clock_steps_keeps_its_import_from_the_next_beat_on(
+    queue: Queue, imports: Imports, step: timedelta
+) -> None:
+    """FAULTS W8."""
+    received(imports)
+    lease = claimed(queue)
+    queue.heartbeat(lease, NOW + step)
+    assert queue.claim(NOW + step + LEASE / 2) is None
+    queue.settle(lease, replace(lease.report, state=State.SUCCEEDED), [], NOW + step)
+
+
+@pytest.mark.parametrize("step", STEPS, ids=str)
+def test_clock_that_steps_lets_no_deferred_import_wait_for_years(
+    database: Database, imports: Imports, step: timedelta
+) -> None:
+    """FAULTS W8: a wait that is longer than any that is ever asked for was set by another clock."""
+    queue = Queue(database, lease=LEASE, longest_wait=timedelta(minutes=10))
+    received(imports)
+    lease, then = claimed(queue, step), NOW + step
+    wait = timedelta(minutes=10)
+    queue.defer(lease, then, code="x", message="y", next_attempt_at=then + wait, give_up_at=then + wait)
+    assert queue.claim(NOW + timedelta(minutes=11)) is not None
+
+
+def test_timeline_of_an_import_that_is_tried_for_ever_stays_bounded(
+    queue: Queue, imports: Imports, database: Database
+) -> None:
+    import_id = received(imports)
+    for _ in range(60):
+        queue.defer(claimed(queue), NOW, code="x", message="y", next_attempt_at=NOW, give_up_at=NOW)
+    numbers = [entry.number for entry in Timeline(database).of_import(import_id)]
+    assert numbers == [*range(1, KEPT_FIRST + 1), *range(122 - KEPT_LAST + 1, 123)]
