@@ -23,6 +23,11 @@ NEED_AN_INSTALLATION: list[Words] = [
     ("account", "disable", "acme"),
     ("account", "enable", "acme"),
     ("account", "remove", "acme", "--yes"),
+    ("account", "webhook", "set", "acme", "https://acme.example/"),
+    ("account", "webhook", "show", "acme"),
+    ("account", "webhook", "rotate", "acme"),
+    ("account", "webhook", "test", "acme"),
+    ("account", "webhook", "remove", "acme"),
     ("ssh-key", "add", "acme", "file"),
     ("ssh-key", "list", "acme"),
     ("ssh-key", "remove", "acme", "SHA256:01234567"),
@@ -55,6 +60,9 @@ NEED_AN_INSTALLATION: list[Words] = [
     ("imports", "show", "some"),
     ("imports", "watch"),
     ("imports", "retry", "some"),
+    ("notices", "list"),
+    ("notices", "show", "1"),
+    ("notices", "retry", "1"),
     ("profile", "show", "acme", "--identity", "u1"),
     ("events", "list", "acme"),
     ("events", "names", "acme"),
@@ -82,7 +90,7 @@ ALL = sorted(commands())
 
 def test_every_command_is_known_here() -> None:
     without = {("init",), ("demo",), ("manifest", "check"), ("manifest", "init"), ("manifest", "schema")}
-    named = {words[: 2 if words[0] not in ("serve", "check") else 1] for words in NEED_AN_INSTALLATION}
+    named = {words[:length] for words in NEED_AN_INSTALLATION for length in (1, 2, 3) if words[:length] in ALL}
     assert {*without, *named} == set(ALL)
 
 
@@ -120,6 +128,10 @@ def test_command_without_an_installation_says_how_to_make_one(desk: Desk, words:
         ("keyset", "generate", "acme", "--kem", "p256"),
         ("keyset", "add", "acme", "file", "--days", "-1"),
         ("imports", "list", "--limit", "0"),
+        ("notices", "list", "--state", "lost"),
+        ("notices", "list", "--channel", "pigeon"),
+        ("notices", "show", "some"),
+        ("account", "webhook", "rotate", "acme", "--hours", "-1"),
         ("profile", "show", "acme"),
         ("profile", "show", "acme", "--identity", "a", "--object-id", "b"),
         ("events", "list", "acme", "--from", "yesterday"),
@@ -146,6 +158,8 @@ def test_wrong_usage_ends_with_2(desk: Desk, words: Words) -> None:
         ("keyset", "generate", "nobody"),
         ("keyset", "export", "nobody"),
         ("keyset", "list", "nobody"),
+        ("account", "webhook", "set", "nobody", "https://acme.example/"),
+        ("account", "webhook", "show", "nobody"),
         ("import", "run", "nobody", "file"),
         ("profile", "show", "nobody", "--identity", "u1"),
         ("events", "list", "nobody"),
@@ -158,12 +172,10 @@ def test_unknown_account_is_named_with_the_way_to_the_known_ones(desk: Desk, wor
     assert "sealdrop account list" in said
 
 
-@pytest.mark.parametrize(
-    "words", [("account", "list"), ("key", "list"), ("keyset", "list"), ("imports", "list")], ids=" ".join
-)
-def test_nothing_to_list_is_an_empty_list_and_a_message_beside_it(desk: Desk, words: Words) -> None:
-    assert desk.json(*words) == []
-    ran = desk.run(*words)
+@pytest.mark.parametrize("noun", ["account", "key", "keyset", "imports", "notices"])
+def test_nothing_to_list_is_an_empty_list_and_a_message_beside_it(desk: Desk, noun: str) -> None:
+    assert desk.json(noun, "list") == []
+    ran = desk.run(noun, "list")
     assert ran.out == ""
     assert ran.err.startswith("No ")
 
