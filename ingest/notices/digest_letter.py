@@ -26,8 +26,8 @@ def write_digest_letter(notice: Notice) -> Letter:
         tone=Tone.GOOD if not failed else Tone.MIXED if digest["succeeded"] else Tone.BAD,
         title=f"This mail stands for {held_back}",
         lead=(
-            f"More than {counted(digest['mails_per_hour'], 'mail')} an hour about one account are not sent. What these "
-            "would have told you is counted here; each import has its own report in your SFTP home."
+            f"No more than {counted(digest['mails_per_hour'], 'mail')} an hour are sent about one account. What the "
+            "others would have told you is counted here; each import has its own report in your SFTP home."
         ),
         problem=(),
         remedy=_REMEDY if failed else "",
@@ -52,7 +52,7 @@ def _outcomes(digest: dict[str, Any]) -> tuple[str, ...]:
         in_part = f", {digest['in_part']:,} of them with rejected rows" if digest["in_part"] else ""
         lines.append(f"{counted(digest['succeeded'], 'import')} succeeded{in_part}")
     if digest["underway"]:
-        lines.append(f"{counted(digest['underway'], 'import')} picked up; how they ended is told apart from this")
+        lines.append(f"{counted(digest['underway'], 'import')} picked up; other mails tell how they ended")
     if digest["waiting"]:
-        lines.append(f"{counted(digest['waiting'], 'file')} waiting for a manifest or a data file")
+        lines.append(f"{counted(digest['waiting'], 'file')} waiting for a manifest or a data file that is not there")
     return tuple(lines)

@@ -40,11 +40,12 @@ def moment(iso: str) -> str:
 def time_between(start: str, end: str, *, exact: bool = True) -> str:
     """The time from one moment of a report to a later one, as exact as somebody wants to read it.
 
-    Not ``exact``: from two minutes on the larger unit only.
+    Not ``exact``: from two minutes on the larger unit only, rounded.
     """
     seconds = max((datetime.fromisoformat(end) - datetime.fromisoformat(start)) / timedelta(seconds=1), 0.0)
     if not exact and seconds >= 120:
-        return counted(round(seconds / 3600), "hour") if seconds >= 7200 else counted(round(seconds / 60), "minute")
+        hours = round(seconds / 3600)
+        return counted(hours, "hour") if seconds >= 3570 else counted(round(seconds / 60), "minute")
     if seconds < 59.95:
         figure = f"{seconds:.1f}".removesuffix(".0")
         return f"{figure} second" if figure == "1" else f"{figure} seconds"

@@ -6,7 +6,7 @@ from ingest.notices.display import header_text, moment, shown, time_between
 from ingest.notices.letter import Letter, Tone
 from ingest.notices.notice import Notice
 
-_LATER = "Nothing is lost: the file stays in your drop, and its import starts by itself when the other one arrives."
+_LATER = "Nothing is lost: it stays in your drop, and its import starts by itself when the other file arrives."
 
 
 def write_file_letter(notice: Notice) -> Letter:
@@ -28,6 +28,7 @@ def write_file_letter(notice: Notice) -> Letter:
             "it was refused, send it again corrected: the data file is still here. A file that you do not need any "
             "more can be removed."
         )
+    since = time_between(news["since"], notice.created_at.isoformat(), exact=False)
     facts = [
         ("File", name),
         ("Waits for", shown(waits_for) if waits_for is not None else "a manifest that names it"),
@@ -38,8 +39,8 @@ def write_file_letter(notice: Notice) -> Letter:
         subject=f"Waiting: {header_text(news['file'])}",
         label="Waiting",
         tone=Tone.MIXED,
-        title=f"{title}, for {time_between(news['since'], notice.created_at.isoformat(), exact=False)} now",
-        lead=_LATER,
+        title=title,
+        lead=f"It has been there for {since}. {_LATER}",
         problem=problem,
         remedy=remedy,
         facts=tuple(facts),

@@ -76,15 +76,14 @@ class Letter:
     note: str = ""
 
     @property
+    def lists_first(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """Lists that are news, each with its heading."""
+        return (("What became of them", self.outcomes), ("The first that failed", self.examples))
+
+    @property
     def lists(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
-        """The lists that are not empty, each with its heading."""
-        all_of_them = (
-            ("What became of them", self.outcomes),
-            ("The first that failed", self.examples),
-            ("What changed since the previous import", self.drift),
-            ("What would be stored", self.preview),
-        )
-        return tuple((heading, lines) for heading, lines in all_of_them if lines)
+        """Lists that go with the news."""
+        return (("What changed since the previous import", self.drift), ("What would be stored", self.preview))
 
 
 def write_letter(notice: Notice) -> Letter:

@@ -88,7 +88,7 @@ class Mailer:
         return status
 
     async def _end_data(self, client: SMTP) -> int:
-        """Send the last byte; the status of the relay's yes. Nobody can tell what no answer means (RFC 1047 §3)."""
+        """Send the last byte; the status of the relay's yes. Nobody can tell what no answer means (RFC 1047)."""
         try:
             async with asyncio.timeout(self._settings.answer_timeout_s):
                 answer = await client.execute_command(b".", timeout=None)

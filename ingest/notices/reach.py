@@ -17,7 +17,7 @@ from ingest.notices.errors import DeliveryDeferred
 _MOST_ADDRESSES = 4
 
 # ranges of IPv6 that a gateway turns into IPv4, with the bit at which that begins
-_NAT64, _NAT64_LOCAL = IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48")  # RFC 6052 §2.1; RFC 8215 §4.1
+_NAT64, _NAT64_LOCAL = IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48")  # RFC 6052 §2.1; RFC 8215
 _SIX_TO_FOUR = IPv6Network("2002::/16")  # RFC 3056 §2
 _IPV4_COMPATIBLE = IPv6Network("::/96")  # RFC 4291 §2.5.5.1
 

@@ -14,6 +14,7 @@ KEYS = {
     "allow_legacy_ciphers",
     "allow_gnupg",
     "allow_reserved_events",
+    "webhook",
     "contacts",
     "allowed_domains",
     "sources",

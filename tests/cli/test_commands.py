@@ -24,6 +24,11 @@ NEED_AN_INSTALLATION: list[Words] = [
     ("account", "disable", "acme"),
     ("account", "enable", "acme"),
     ("account", "remove", "acme", "--yes"),
+    ("account", "webhook", "set", "acme", "https://acme.example/"),
+    ("account", "webhook", "show", "acme"),
+    ("account", "webhook", "rotate", "acme"),
+    ("account", "webhook", "test", "acme"),
+    ("account", "webhook", "remove", "acme"),
     ("ssh-key", "add", "acme", "file"),
     ("ssh-key", "list", "acme"),
     ("ssh-key", "remove", "acme", "SHA256:01234567"),
@@ -63,6 +68,9 @@ NEED_AN_INSTALLATION: list[Words] = [
     ("imports", "show", "some"),
     ("imports", "watch"),
     ("imports", "retry", "some"),
+    ("notices", "list"),
+    ("notices", "show", "1"),
+    ("notices", "retry", "1"),
     ("profile", "show", "acme", "--identity", "u1"),
     ("events", "list", "acme"),
     ("events", "names", "acme"),
@@ -89,7 +97,7 @@ ALL = sorted(commands())
 
 
 def test_every_command_is_known_here() -> None:
-    without = {("init",), ("demo",), ("manifest", "check"), ("manifest", "init"), ("manifest", "schema")}
+    without = {("init",), ("demo",), ("manifest", "check"), ("manifest", "init"), ("manifest", "schema"), ("api", "call"), ("api", "keyset")}
     named = {command for words in NEED_AN_INSTALLATION for command in ALL if words[: len(command)] == command}
     assert {*without, *named} == set(ALL)
 
@@ -130,6 +138,10 @@ def test_command_without_an_installation_says_how_to_make_one(desk: Desk, words:
         ("api", "credential", "add", "acme"),
         ("api", "credential", "add", "acme", "--scope", "everything"),
         ("imports", "list", "--limit", "0"),
+        ("notices", "list", "--state", "lost"),
+        ("notices", "list", "--channel", "pigeon"),
+        ("notices", "show", "some"),
+        ("account", "webhook", "rotate", "acme", "--hours", "-1"),
         ("profile", "show", "acme"),
         ("profile", "show", "acme", "--identity", "a", "--object-id", "b"),
         ("events", "list", "acme", "--from", "yesterday"),
@@ -161,6 +173,8 @@ def test_wrong_usage_ends_with_2(desk: Desk, words: Words) -> None:
         ("api", "credential", "retire", "nobody", "some"),
         ("api", "hpke", "nobody"),
         ("api", "ca", "list", "nobody"),
+        ("account", "webhook", "set", "nobody", "https://acme.example/"),
+        ("account", "webhook", "show", "nobody"),
         ("import", "run", "nobody", "file"),
         ("profile", "show", "nobody", "--identity", "u1"),
         ("events", "list", "nobody"),
@@ -173,12 +187,10 @@ def test_unknown_account_is_named_with_the_way_to_the_known_ones(desk: Desk, wor
     assert "sealdrop account list" in said
 
 
-@pytest.mark.parametrize(
-    "words", [("account", "list"), ("key", "list"), ("keyset", "list"), ("imports", "list")], ids=" ".join
-)
-def test_nothing_to_list_is_an_empty_list_and_a_message_beside_it(desk: Desk, words: Words) -> None:
-    assert desk.json(*words) == []
-    ran = desk.run(*words)
+@pytest.mark.parametrize("noun", ["account", "key", "keyset", "imports", "notices"])
+def test_nothing_to_list_is_an_empty_list_and_a_message_beside_it(desk: Desk, noun: str) -> None:
+    assert desk.json(noun, "list") == []
+    ran = desk.run(noun, "list")
     assert ran.out == ""
     assert ran.err.startswith("No ")
 
