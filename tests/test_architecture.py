@@ -24,7 +24,12 @@ MAY_IMPORT = {
     "stores": {"manifests"},
     "ingest": {"manifests", "keystore", "stores"},
 }
-ROOMS = ("ingest.steps", "ingest.door", "ingest.http", "ingest.notices")  # rooms of ingest that do not import each other
+ROOMS = (
+    "ingest.steps",
+    "ingest.door",
+    "ingest.http",
+    "ingest.notices",
+)  # rooms of ingest that do not import each other
 DRAWERS = {"utils", "util", "common", "helpers", "helper", "manager", "base", "misc"}
 
 

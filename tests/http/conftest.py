@@ -6,7 +6,7 @@ import asyncio
 import json
 import shutil
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -165,7 +165,9 @@ def open_site(installed: tuple[Path, Authority], tmp_path: Path) -> OpenSite:
     """Serve a fresh installation with these settings: over TLS, or with ``plain`` without."""
 
     @asynccontextmanager
-    async def opened(*, plain: bool = False, **given: Any) -> AsyncIterator[Site]:
+    async def opened(
+        *, plain: bool = False, routes: Sequence[Route] | None = None, **given: Any
+    ) -> AsyncIterator[Site]:
         original, authority = installed
         folder = tmp_path / "installation"
         if not folder.exists():
@@ -177,7 +179,7 @@ def open_site(installed: tuple[Path, Authority], tmp_path: Path) -> OpenSite:
         settings = load_settings(folder / "sealdrop.toml").model_copy(update={"http": http})
         with closing(App(settings, now=lambda: site.now)) as app:
             site = Site(app, folder, authority)
-            site.api = HttpApi(app, site.routes())
+            site.api = HttpApi(app, site.routes() if routes is None else routes)
             async with site.api.running():
                 yield site
             site.gate.set()
