@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.routing import BaseRoute, Route, Router
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Send
+from starlette.types import Scope as Connection
 
 from ingest.app import App
 from ingest.http.admission import AccountLimits, SourceLimit
@@ -47,7 +48,9 @@ def make_app(app: App, routes: Sequence[BaseRoute], *, openings: Openings, passc
         *OAuth(settings, authenticator, token_keys, app.now).routes(),
         Route("/1/openapi.json", describe, methods=["GET"]),
     ]
-    layered: ASGIApp = ExceptionMiddleware(Router([*ours, *routes]), handlers={Problem: answer_problem})
+    layered: ASGIApp = ExceptionMiddleware(
+        Router([*ours, *routes], default=_nothing_here), handlers={Problem: answer_problem}
+    )
     layered = OpenedBodies(layered, requests, openings, app.now)
     layered = Bodies(layered, settings)
     layered = AccountLimits(layered, settings)
@@ -55,3 +58,8 @@ def make_app(app: App, routes: Sequence[BaseRoute], *, openings: Openings, passc
     layered = Authentication(layered, authenticator)
     layered = SourceLimit(layered, settings)
     return Answers(layered, settings)
+
+
+async def _nothing_here(_connection: Connection, _receive: Receive, _send: Send) -> None:
+    """A path of the table that no endpoint takes."""
+    raise Problem(404, "http.path", "There is nothing at this path.")

@@ -92,6 +92,8 @@ class Listener:
             if self._refuses(source, address[0]):
                 accepted.close()
                 continue
+            # asyncio sets it only where the socket names its protocol; an answer is several writes, and would wait
+            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._sources[source] += 1
             task = asyncio.create_task(self._open(accepted, source))
             self._opening.add(task)

@@ -16,6 +16,7 @@ from ingest.ledger.api_access import HpkeRules
 
 MEDIA_TYPE = "application/octet-stream+hpke"
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_LOOKED_AT = 1024  # bytes for control characters: what HPKE makes has them all over
 
 
 class BodyKind(Enum):
@@ -95,10 +96,10 @@ def asked_by(headers: Iterable[tuple[bytes, bytes]]) -> Asked:
 
 
 def kind_of(body: bytes) -> BodyKind:
-    """Text has no control characters but white space; an encrypted body of proper length is never text."""
+    """Text is UTF-8, and begins without control characters but white space; an encrypted body is never that."""
     if not body:
         return BodyKind.NONE
-    if _CONTROL.search(body):
+    if _CONTROL.search(body, 0, _LOOKED_AT):
         return BodyKind.BINARY
     try:
         body.decode()

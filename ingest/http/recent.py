@@ -29,12 +29,12 @@ class Recent(Generic[T]):
 
     async def get(self, key: str) -> T:
         """What reading says, or said less than ``keep_s`` ago; raises what reading raises, and keeps no failure."""
-        until, reading = self._kept.get(key, (0.0, None))
-        if reading is None or until <= self._monotonic():
+        self._drop_old()
+        reading = self._kept.get(key, (0.0, None))[1]
+        if reading is None:
             while len(self._kept) >= self._most:
                 del self._kept[next(iter(self._kept))]
             reading = asyncio.create_task(asyncio.to_thread(self._read, key))
-            self._kept.pop(key, None)  # so that the oldest stands first
             self._kept[key] = (self._monotonic() + self._keep_s, reading)
         try:
             return await asyncio.shield(reading)  # one who leaves takes nothing from the others
@@ -42,6 +42,12 @@ class Recent(Generic[T]):
             if reading.done() and self._kept.get(key, (0.0, None))[1] is reading:
                 del self._kept[key]
             raise
+
+    def _drop_old(self) -> None:
+        """Keep nothing for longer than it is good, above all no keys; the oldest stands first."""
+        now = self._monotonic()
+        while self._kept and (oldest := next(iter(self._kept.items())))[1][0] <= now:
+            del self._kept[oldest[0]]
 
     def forget(self, key: str) -> None:
         """Read this key anew the next time."""

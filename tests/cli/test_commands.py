@@ -97,7 +97,15 @@ ALL = sorted(commands())
 
 
 def test_every_command_is_known_here() -> None:
-    without = {("init",), ("demo",), ("manifest", "check"), ("manifest", "init"), ("manifest", "schema"), ("api", "call"), ("api", "keyset")}
+    without = {
+        ("init",),
+        ("demo",),
+        ("manifest", "check"),
+        ("manifest", "init"),
+        ("manifest", "schema"),
+        ("api", "call"),
+        ("api", "keyset"),
+    }
     named = {command for words in NEED_AN_INSTALLATION for command in ALL if words[: len(command)] == command}
     assert {*without, *named} == set(ALL)
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import shutil
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -170,7 +170,9 @@ def open_site(installed: tuple[Path, Authority], tmp_path: Path) -> OpenSite:
     """
 
     @asynccontextmanager
-    async def opened(*, plain: bool = False, data: bool = False, **given: Any) -> AsyncIterator[Site]:
+    async def opened(
+        *, plain: bool = False, data: bool = False, routes: Sequence[Route] | None = None, **given: Any
+    ) -> AsyncIterator[Site]:
         original, authority = installed
         folder = tmp_path / "installation"
         if not folder.exists():
@@ -183,7 +185,8 @@ def open_site(installed: tuple[Path, Authority], tmp_path: Path) -> OpenSite:
         with closing(App(settings, now=lambda: site.now)) as app:
             site = Site(app, folder, authority)
             intake = Intake(settings.uploads, app.batches)
-            site.api = HttpApi(app, data_routes(app, intake) if data else site.routes())
+            given_routes = data_routes(app, intake) if data else routes
+            site.api = HttpApi(app, site.routes() if given_routes is None else given_routes)
             async with site.api.running():
                 yield site
             await intake.close()

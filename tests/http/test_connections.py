@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.http.conftest import WAIT_S, OpenSite, Site, json_in
+from tests.http.conftest import WAIT_S, OpenSite, Site, code_of, json_in
 from tests.http.test_bodies import answered, request
 
 
@@ -183,6 +183,12 @@ async def test_paths_and_methods_that_there_are_not(open_site: OpenSite) -> None
         for method in ("DELETE", "OPTIONS", "TRACE", "HEAD"):
             wrong = await client.request(method, "/1/upload")
             assert (wrong.status_code, wrong.headers["allow"]) == (405, "POST")
+
+
+async def test_path_of_the_table_without_an_endpoint_is_a_failure_of_the_one_shape(open_site: OpenSite) -> None:
+    async with open_site(plain=True, routes=()) as site, site.client(site.credential()) as client:
+        answer = await client.post("/1/upload")
+        assert code_of(answer) == (404, "http.path")
 
 
 async def test_connections_are_bounded_for_all_and_for_each_source(open_site: OpenSite) -> None:
