@@ -13,6 +13,7 @@ from datetime import timedelta
 
 import structlog
 
+from failpoints import passing
 from ingest.backoff import next_attempt
 from ingest.clock import Now
 from ingest.drift import drift_between
@@ -145,6 +146,7 @@ class Carrier:
                 content = file.read(MAX_JSON_BYTES + 1)
         except FileNotFoundError:
             raise FileMissing("The manifest is not there any more.") from None
+        passing("manifest.read")
         try:
             manifest = parse_manifest(content)
         except ManifestInvalid as invalid:
@@ -164,6 +166,7 @@ class Carrier:
             )
         notices = notices_of(attempt.report, Stage.PICKED_UP, attempt.account)
         self._queue.picked_up(attempt.lease, attempt.report, notices, self._now())
+        passing("picked_up.committed")
         return manifest
 
     def _fail(self, attempt: Attempt, error: Exception) -> None:

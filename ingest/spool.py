@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
+from failpoints import passing
 from manifests.names import FILE_NAME
 
 Taken = Literal["manifest", "data"]
@@ -124,17 +125,27 @@ class Spool:
 
         The bytes are synced before the name exists, and the name before this returns (FAULTS.md S15). Raises
         ``FileExistsError`` when there is a file of this name that may not be replaced, ``OSError`` when a sync or the
-        rename fails; the part then stays a part.
+        rename fails: then there is no file of this name.
         """
+        published = self.drop(account) / name
         with part.open("rb") as file:
+            passing("publish.unsynced")
             os.fsync(file.fileno())
+        passing("publish.synced")
         if replace:
-            part.replace(self.drop(account) / name)
+            part.replace(published)
         else:
             # a crash between the two leaves a part with two names, which is recognised by just that
-            os.link(part, self.drop(account) / name, follow_symlinks=False)
+            os.link(part, published, follow_symlinks=False)
+            passing("publish.linked")
             part.unlink()
-        fsync_folder(self.drop(account))
+        try:
+            passing("publish.named")
+            fsync_folder(self.drop(account))
+        except OSError:
+            published.unlink(missing_ok=True)  # its client is told that it failed, and will send it again
+            raise
+        passing("publish.durable")
 
     def sweep_parts(self, *, older_than_s: float) -> int:
         """Remove uploads that nobody goes on with: nothing was written to them for so long. Tells how many."""
@@ -159,7 +170,9 @@ class Spool:
             else:
                 # a link refuses to overwrite in one step, where a look and then a rename would race (FAULTS.md S12)
                 os.link(source, target, follow_symlinks=False)
+                passing("rename.linked")
                 source.unlink()
+        passing("rename.named")
         fsync_folder(self.drop(account))
 
     def files(self, account: str) -> dict[str, os.stat_result]:
@@ -179,16 +192,21 @@ class Spool:
     def take(self, account: str, name: str, import_id: str, which: Taken) -> bool:
         """Move a file out of every client's reach; ``False`` when it was neither in the drop nor taken before."""
         target = self.taken(import_id, which)
-        if target.exists():
-            return True
-        target.parent.mkdir(mode=0o700, exist_ok=True)
-        try:
-            (self.drop(account) / name).rename(target)
-        except FileNotFoundError:
-            return False
+        if not target.exists():
+            target.parent.mkdir(mode=0o700, exist_ok=True)
+            passing("take.folder_made")
+            try:
+                (self.drop(account) / name).rename(target)
+            except FileNotFoundError:
+                return False
+            passing("take.moved")
+        # also when it was moved before: whoever did may have died before it was durable, and a file that came back
+        # into the drop after a loss of power would be imported again
         fsync_folder(target.parent)
         fsync_folder(self._taken)
+        passing("take.synced")
         fsync_folder(self.drop(account))
+        passing("take.durable")
         return True
 
     def write_result(self, account: str, name: str, content: bytes) -> None:
@@ -198,15 +216,19 @@ class Spool:
         with part.open("wb") as file:
             file.write(content)
             file.flush()
+            passing("result.written")
             os.fsync(file.fileno())
+        passing("result.synced")
         part.replace(self.results(account) / name)
+        passing("result.moved")
         fsync_folder(self.results(account))
 
     def discard_taken(self, import_id: str) -> None:
         """Remove the files of an import that is over; nothing happens when they are gone."""
         folder = self._taken / import_id
-        for which in ("manifest", "data"):
-            (folder / which).unlink(missing_ok=True)
+        (folder / "manifest").unlink(missing_ok=True)
+        passing("discard.begun")
+        (folder / "data").unlink(missing_ok=True)
         with contextlib.suppress(FileNotFoundError):
             folder.rmdir()
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, and_, or_, select, update
 
+from failpoints import passing
 from ingest.errors import LeaseLost
 from ingest.ledger.database import Database
 from ingest.ledger.imports import columns_of, report_of
@@ -84,6 +85,8 @@ class Queue:
                 .where(imports.c.id == row["id"])
                 .values(state=State.RUNNING, fence=fence, attempts=attempts, lost=lost, lease_until=now + self._lease)
             )
+            passing("claim.leased")
+        passing("claim.committed")
         report = replace(report_of(row), state=State.RUNNING, attempts=attempts)
         return Lease(report, row["sequence"], fence, lost, row["give_up_at"])
 
@@ -97,6 +100,7 @@ class Queue:
         with self._database.write() as connection:
             _update(connection, lease, **columns_of(report))
             enqueue(connection, report, notices, now)
+            passing("picked_up.enqueued")
 
     def settle(
         self,
@@ -115,7 +119,9 @@ class Queue:
         with self._database.write() as connection:
             _update(connection, lease, state=report.state, lease_until=None, give_up_at=None, **columns_of(report))
             enqueue(connection, report, notices, now)
+            passing("settle.begun")
             while_held()
+            passing("settle.results_written")
 
     def defer(self, lease: Lease, *, code: str, message: str, next_attempt_at: datetime, give_up_at: datetime) -> None:
         """Let the import wait for another try. Raises `LeaseLost`."""

@@ -13,6 +13,7 @@ from typing import Protocol
 
 import structlog
 
+from failpoints import passing
 from ingest.backoff import next_attempt
 from ingest.notices.compose import compose
 from ingest.notices.errors import DeliveryDeferred, DeliveryRefused
@@ -52,6 +53,8 @@ async def deliver_due(outbox: Outbox, mailer: Mailer, settings: MailSettings, no
     if not settings.host:
         return 0
     notices = await asyncio.to_thread(outbox.due, now(), _MOST_A_ROUND)
+    if notices:
+        passing("notices.claimed")
     gate = asyncio.Semaphore(_AT_ONCE)
 
     async def in_order(group: Iterable[Notice]) -> int:
@@ -79,6 +82,7 @@ async def _try(
     log = _log.bind(notice_id=notice.id, **notice.about, stage=notice.stage.value)
     try:
         await mailer.send(compose(notice, sender=settings.sender, now=now()), notice.recipient)
+        passing("notice.accepted")
     except DeliveryRefused as error:
         await asyncio.to_thread(outbox.given_up, notice.id, error.public)
         log.warning("notice given up", action="notice_given_up", error=error.public, detail=error.detail)
@@ -93,6 +97,7 @@ async def _try(
         await _defer(notice, "the mail could not be written", outbox, settings, now())
         return False
     await asyncio.to_thread(outbox.sent, notice.id, now())
+    passing("notice.marked")
     log.info("notice sent", action="notice_sent")
     return True
 

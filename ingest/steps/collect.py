@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from failpoints import passing
 from ingest.clock import Now
 from ingest.ledger.imports import Imports, new_import_id
 from ingest.spool import Spool, is_manifest_name
@@ -117,9 +118,11 @@ class Collector:
             if readable and data_file not in complete:
                 continue  # waits for its data file
             taken = data_file if readable else None
+            passing("collect.paired")
             now = self._now()
             import_id = new_import_id(now)
             self._imports.receive(import_id, account, manifest, taken, now)
+            passing("collect.received")
             self._take(account, import_id, manifest, taken)
             complete.discard(data_file or "")
 
@@ -141,6 +144,8 @@ class Collector:
             return
         if data_file is not None:
             self._spool.take(account, data_file, import_id, "data")  # one that is gone fails the import, by name
+        passing("collect.taken")
         self._imports.ready(import_id)
+        passing("collect.ready")
         _log.info("import_received", action="import_received", account=account, import_id=import_id)
         self._on_ready(import_id)
