@@ -5,6 +5,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 --create-home --home-dir /var/lib/sealdrop --shell /usr/sbin/nologin sealdrop
 COPY pyproject.toml constraints.txt README.md LICENSE /src/
+COPY failpoints /src/failpoints
 COPY manifests /src/manifests
 COPY keystore /src/keystore
 COPY stores /src/stores

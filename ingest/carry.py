@@ -14,6 +14,7 @@ from time import monotonic, sleep
 
 import structlog
 
+from failpoints import passing
 from ingest.addressees import notices_of_import
 from ingest.backoff import next_attempt
 from ingest.clock import Now
@@ -172,6 +173,7 @@ class Carrier:
                 content = file.read(MAX_JSON_BYTES + 1)
         except FileNotFoundError:
             raise FileMissing("The manifest is not there any more.") from None
+        passing("manifest.read")
         try:
             manifest = parse_manifest(content)
         except ManifestInvalid as invalid:
@@ -191,6 +193,7 @@ class Carrier:
             )
         notices = notices_of_import(attempt.report, Stage.PICKED_UP, attempt.account)
         self._queue.picked_up(attempt.lease, attempt.report, notices, self._now())
+        passing("picked_up.committed")
         return manifest
 
     def _fail(self, attempt: Attempt, error: Exception) -> None:

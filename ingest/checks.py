@@ -15,6 +15,7 @@ from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
 
+import failpoints
 from ingest.app import App
 from ingest.door.errors import DoorError
 from ingest.door.host_key import describe_host_key
@@ -59,6 +60,7 @@ def run_checks(app: App) -> list[Finding]:
         _mail,
         _http,
         _programs,
+        _failpoint,
     )
     return [finding for check in checks for finding in check(app)]
 
@@ -259,3 +261,9 @@ def _programs(app: App) -> Iterator[Finding]:
         yield Finding("gpg", Verdict.FAIL, "not installed, but `openpgp.engine` asks for it")
     else:
         yield Finding("gpg", Verdict.OK, "not installed: only needed for unusual messages")
+
+
+def _failpoint(_app: App) -> Iterator[Finding]:
+    if failpoints.VARIABLE in os.environ:
+        text = f"{failpoints.VARIABLE} is in the environment: the service would die or fail on purpose. Remove it"
+        yield Finding("failpoint", Verdict.FAIL, text)

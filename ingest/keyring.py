@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
 
+from failpoints import passing
 from ingest.clock import Now
 from ingest.ledger.pgp_keys import PgpKey, PgpKeys
 from ingest.ledger.sealed import PGP_PASSPHRASE, PGP_PRIVATE_KEY
@@ -105,6 +106,7 @@ class Keyring:
         kept = self._unlocked.get(_name(key))
         if kept is None:
             kept = self._unlocked[_name(key)] = _Unlocked(self._open(key), 0)
+            passing("key.unlocked")
         kept.until = monotonic() + self._keep_s
         return kept.key
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import structlog
 
+from failpoints import passing
 from ingest.clock import Now
 from ingest.keyring import Keyring
 from ingest.ledger.accounts import Account
@@ -138,7 +139,9 @@ class Pipeline:
                     attempt.report = replace(attempt.report, preview=preview(plan, tally, accepted, watch))
                 else:
                     attempt.rows_stored = load(self._lake, report, origin, manifest.type, plan, accepted, watch)
+                    passing("load.stored")
                     self._history.add_event_names(report.account, names.stored, self._now())
+                    passing("load.names_recorded")
         except ManifestError:
             # what stands in the data says nothing before the message has proven itself: its own failure goes first,
             # or the verdicts would tell apart what the sender's changes made of it (FAULTS.md P32)

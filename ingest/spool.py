@@ -26,6 +26,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
+from failpoints import passing
 from manifests.names import FILE_NAME
 
 Taken = Literal["manifest", "data"]
@@ -164,17 +165,27 @@ class Spool:
 
         The bytes are synced before the name exists, and the name before this returns (FAULTS.md S15). Raises
         ``FileExistsError`` when there is a file of this name that may not be replaced, ``OSError`` when a sync or the
-        rename fails; the part then stays a part.
+        rename fails: then there is no file of this name.
         """
+        passing("publish.unsynced")
         _fsync(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        passing("publish.synced")
         with self.opened(account) as drop:
             if replace:
                 os.replace(part, name, dst_dir_fd=drop)
             else:
                 # a crash between the two leaves a part with two names, which is recognised by just that
                 os.link(part, name, dst_dir_fd=drop, follow_symlinks=False)
+                passing("publish.linked")
                 part.unlink()
-            os.fsync(drop)
+            try:
+                passing("publish.named")
+                os.fsync(drop)
+            except OSError:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=drop)  # its client is told that it failed, and will send it again
+                raise
+        passing("publish.durable")
 
     def sweep_parts(self, *, older_than_s: float, dry_run: bool = False) -> int:
         """Remove uploads that nobody goes on with: nothing was written to them for so long. Tells how many."""
@@ -198,7 +209,9 @@ class Spool:
             else:
                 # a link refuses to overwrite in one step, where a look and then a rename would race (FAULTS.md S12)
                 os.link(old, new, src_dir_fd=drop, dst_dir_fd=drop, follow_symlinks=False)
+                passing("rename.linked")
                 os.unlink(old, dir_fd=drop)
+            passing("rename.named")
             os.fsync(drop)
 
     def files(self, account: str) -> dict[str, os.stat_result]:
@@ -233,19 +246,24 @@ class Spool:
         What turns out to be no plain file, since somebody has put it there at this moment, goes back (FAULTS.md S1).
         """
         target = self.taken(import_id, which)
-        if target.exists():
-            return True
         with self.opened(account) as drop:
-            self._make_place(account, target)
-            try:
-                os.rename(name, target, src_dir_fd=drop)
-            except FileNotFoundError:
-                return False
-            if not stat.S_ISREG(target.stat(follow_symlinks=False).st_mode):
-                os.rename(target, name, dst_dir_fd=drop)
-                return False
+            if not target.exists():
+                self._make_place(account, target)
+                passing("take.folder_made")
+                try:
+                    os.rename(name, target, src_dir_fd=drop)
+                except FileNotFoundError:
+                    return False
+                if not stat.S_ISREG(target.stat(follow_symlinks=False).st_mode):
+                    os.rename(target, name, dst_dir_fd=drop)
+                    return False
+                passing("take.moved")
+            # also when it was moved before: whoever did may have died before it was durable, and a file that came back
+            # into the drop after a loss of power would be imported again
             self._fsync_place(target)
+            passing("take.synced")
             os.fsync(drop)
+        passing("take.durable")
         return True
 
     def take_part(
@@ -306,9 +324,12 @@ class Spool:
         with part.open("wb") as file:
             file.write(content)
             file.flush()
+            passing("result.written")
             os.fsync(file.fileno())
+        passing("result.synced")
         with self.opened(account, results=True) as results:
             os.replace(part, name, dst_dir_fd=results)
+            passing("result.moved")
             os.fsync(results)
 
     def discard_taken(self, import_id: str) -> None:
@@ -317,6 +338,7 @@ class Spool:
         # the owner's name last: what a crash leaves of an import still says whose it is
         for file in sorted(self.taken_files(import_id), key=lambda file: file.name.endswith(_OWNER)):
             file.unlink(missing_ok=True)
+            passing("discard.begun")
         with contextlib.suppress(FileNotFoundError):
             folder.rmdir()
 

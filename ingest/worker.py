@@ -7,12 +7,14 @@ back, and the next worker has it at once. SIGKILL of the service ends its worker
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 from multiprocessing.connection import Connection
 from types import FrameType
 
 import structlog
 
+import failpoints
 from ingest.app import App
 from ingest.errors import Interrupted, LedgerUnavailable
 from ingest.hardening import bound_process, harden_process
@@ -30,6 +32,7 @@ def run_worker(settings: Settings, service: Nudges, keys: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the service decides
     signal.signal(signal.SIGTERM, _interrupt)
     set_up_logs(settings.log_level)
+    failpoints.arm(os.environ)
     with contextlib.suppress(Interrupted), contextlib.closing(App(settings)) as app:
         try:
             app.held_keys.take_over(keys.recv_bytes())

@@ -21,6 +21,7 @@ import polars as pl
 import pyarrow.parquet as pq
 from deltalake.transaction import AddAction
 
+from failpoints import passing
 from manifests.types import DataType
 from stores.columns import arrow_schema
 from stores.durable import Sync
@@ -71,6 +72,7 @@ class DataFile:
                 self._writer = self._open(frame)
             table = frame.select(self._schema.names).to_arrow(compat_level=pl.CompatLevel.oldest())
             self._writer.write_table(table.cast(self._schema))
+            passing("lake.frame_written")
             self.rows += frame.height
 
     def finish(self, sync: Sync) -> AddAction:
@@ -80,8 +82,11 @@ class DataFile:
         """
         with unavailable("finish a data file"):
             self.close()
+            passing("lake.file_closed")
             sync(self.path)
+            passing("lake.file_synced")
             sync(self.path.parent)
+            passing("lake.file_durable")
             return AddAction(
                 path=self.path.name,
                 size=self.path.stat().st_size,

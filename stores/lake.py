@@ -25,6 +25,7 @@ from typing import Any
 
 import polars as pl
 
+from failpoints import passing
 from manifests.types import DataType, ImportType
 from stores.columns import POLARS, fixed_columns, mismatch, properties_of
 from stores.compact import Compacted, Compaction
@@ -131,6 +132,7 @@ class Lake:
         where.missing(where.open(), properties)
         with unavailable("make a table's folder"):
             make_folders(where.folder, below=self._root, sync=self._sync)
+            passing("lake.folders_made")
         columns = {**fixed_columns(kind), **properties}
         arriving = {name: type_ for name, type_ in columns.items() if name not in _OF_THE_LAKE}
         added = (
@@ -155,6 +157,7 @@ class Lake:
             if version is None:
                 file.release()
                 return _stored(where, import_id, mark) or 0
+            passing("lake.committed")
         where.checkpoint(version)
         return file.rows
 

@@ -17,12 +17,13 @@ import stores.errors
 from ingest.outcomes import AFTER
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("manifests", "keystore", "stores", "ingest")
+PACKAGES = ("failpoints", "manifests", "keystore", "stores", "ingest")
 MAY_IMPORT = {
+    "failpoints": set[str](),
     "manifests": set[str](),
     "keystore": set[str](),
-    "stores": {"manifests"},
-    "ingest": {"manifests", "keystore", "stores"},
+    "stores": {"failpoints", "manifests"},
+    "ingest": {"failpoints", "manifests", "keystore", "stores"},
 }
 ROOMS = (
     "ingest.steps",

@@ -18,8 +18,8 @@ from ingest.ledger.audit import lines
 from ingest.ledger.tables import webhook_secrets
 from ingest.notices.deliver import deliver_due
 from ingest.notices.notice import Channel
+from ingest.notices.settings import WebhookSettings
 from ingest.notices.webhook import WebhookCourier
-from ingest.settings import WebhookSettings
 from ingest.webhook_custody import rotate_secret, set_webhook, target_of
 from ingest.webhook_url import WebhookUrlInvalid
 from keystore.errors import RecordTampered

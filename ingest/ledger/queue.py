@@ -16,6 +16,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select, update
 
+from failpoints import passing
 from ingest.errors import LeaseLost
 from ingest.ledger.database import Database
 from ingest.ledger.imports import columns_of, report_of
@@ -102,6 +103,8 @@ class Queue:
             if is_lost:
                 note(connection, row["id"], What.WORKER_LOST, now, tries=row["attempts"])
             note(connection, row["id"], What.CLAIMED, now, tries=attempts, worker=_this_process())
+            passing("claim.leased")
+        passing("claim.committed")
         report = replace(report_of(row), state=State.RUNNING, attempts=attempts)
         return Lease(report, row["sequence"], fence, lost, row["give_up_at"])
 
@@ -116,6 +119,7 @@ class Queue:
             _update(connection, lease, **columns_of(report))
             note(connection, report.id, What.PICKED_UP, now)
             enqueue(connection, report, notices, now)
+            passing("picked_up.enqueued")
 
     def settle(
         self,
@@ -136,7 +140,9 @@ class Queue:
             verdict = {"state": report.state, "code": report.code, "seconds": report.seconds}
             note(connection, report.id, What.SETTLED, now, **verdict)
             enqueue(connection, report, notices, now)
+            passing("settle.begun")
             while_held()
+            passing("settle.results_written")
 
     def defer(
         self, lease: Lease, now: datetime, *, code: str, message: str, next_attempt_at: datetime, give_up_at: datetime

@@ -13,6 +13,7 @@ from typing import Protocol
 
 import structlog
 
+from failpoints import passing
 from ingest.backoff import next_attempt
 from ingest.notices.errors import DeliveryDeferred, DeliveryRefused, DeliveryUnknown
 from ingest.notices.notice import Channel, Notice
@@ -90,6 +91,8 @@ async def deliver_due(
         claim=_BEGIN_WITHIN + timedelta(seconds=longest) + _SLACK,
         mails_per_hour=settings.notices.mails_per_hour,
     )
+    if notices:
+        passing("notices.claimed")
     untried = {notice.id for notice in notices}
     gate = asyncio.Semaphore(_AT_ONCE)
     round_ = _Round(outbox, settings, now)
@@ -134,6 +137,7 @@ class _Round:
         log = _log.bind(notice_id=notice.id, **notice.about, stage=notice.stage.value, channel=notice.channel.value)
         try:
             status = await courier.deliver(notice, self._now())
+            passing("notice.accepted")
         except DeliveryRefused as error:
             await self._give_up(notice, error.public, error.status)
             log.warning("notice given up", action="notice_given_up", error=error.public, detail=error.detail)
@@ -148,6 +152,7 @@ class _Round:
             await self._defer(notice, "the notice could not be written", None, perhaps_taken=False)
             return False
         await asyncio.to_thread(self._outbox.sent, notice.id, self._now(), status)
+        passing("notice.marked")
         log.info("notice sent", action="notice_sent")
         return True
 

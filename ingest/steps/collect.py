@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 
 import structlog
 
+from failpoints import passing
 from ingest.clock import Now
 from ingest.file_news import FileNews
 from ingest.ledger.imports import Imports, new_import_id
@@ -128,9 +129,11 @@ class Collector:
                 waiting[manifest] = read
                 continue
             taken = None if read is None else data_file
+            passing("collect.paired")
             now = self._now()
             import_id = new_import_id(now)
             self._imports.receive(import_id, account, manifest, taken, now)
+            passing("collect.received")
             self._take(account, import_id, manifest, taken)
             complete -= {manifest, data_file}
         return waiting | {name: None for name in complete if not is_manifest_name(name)}
@@ -185,6 +188,8 @@ class Collector:
             return
         if data_file is not None:
             self._spool.take(account, data_file, import_id, "data")  # one that is gone fails the import, by name
+        passing("collect.taken")
         self._imports.ready(import_id, self._now())
+        passing("collect.ready")
         _log.info("import_received", action="import_received", account=account, import_id=import_id)
         self._on_ready(import_id)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from failpoints import passing
 from ingest.errors import ChecksumMismatch, FileMissing, SizeMismatch
 from ingest.steps.ahead import ahead
 from ingest.steps.stopwatch import Stopwatch
@@ -121,12 +122,14 @@ class PlainText:
             try:
                 for chunk in self._stopwatch.timed("decrypt", self._decrypted(source)):
                     self.bytes_plain += len(chunk)
+                    passing("decrypt.chunk")
                     yield chunk
             except KeystoreError:
                 self.bytes_encrypted, self.sha256 = source.finish()  # the report names the file that was refused
                 raise
             self.bytes_encrypted, self.sha256 = source.finish()
         self._check_hash()
+        passing("decrypt.proven")
 
     def _decrypted(self, source: CipherText) -> Iterator[bytes]:
         buffered = io.BufferedReader(source, _CHUNK)

@@ -8,6 +8,7 @@ from datetime import datetime
 
 import polars as pl
 
+from failpoints import passing
 from ingest.report import FileColumn, RejectedRow
 from ingest.steps.stopwatch import Stopwatch
 from manifests.cast import Mapped, apply
@@ -79,11 +80,13 @@ def mapped(
     if plan.event_name is not None:
         names.check_fixed(plan.event_name)
     for frame in frames:
+        passing("parse.chunk")
         with watch.step("map"):
             chunk = apply(plan, frame, received_at=received_at, names=names)
             tally.add(chunk)
             if names.unconfirmed:
                 names.confirm(chunk.accepted[EVENT_NAME].unique())
+        passing("map.chunk")
         _judge(tally, manifest, at_end=False)
         if chunk.accepted.height:
             yield chunk.accepted

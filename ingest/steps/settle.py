@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import structlog
 
+from failpoints import passing
 from ingest.addressees import notices_of_import
 from ingest.clock import Now
 from ingest.ledger.accounts import Account
@@ -62,8 +63,10 @@ def settle(
 
     stage = Stage.SUCCEEDED if report.state == State.SUCCEEDED else Stage.FAILED
     queue.settle(lease, report, notices_of_import(report, stage, account), now(), while_held=write_results)
+    passing("settle.committed")
     if report.state == State.SUCCEEDED and not keep_files:
         try:
             spool.discard_taken(report.id)
+            passing("discard.done")
         except OSError as error:
             _log.error("taken_undiscarded", action="taken_undiscarded", import_id=report.id, error=error.strerror)
