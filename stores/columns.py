@@ -64,9 +64,10 @@ def filled_columns(schema: Schema, kind: ImportType) -> dict[str, DataType]:
     return {name: type_ for name, type_ in known if type_ is not None}
 
 
-def properties_of(schema: Schema, kind: ImportType) -> dict[str, DataType]:
+def properties_of(columns: Mapping[str, DataType], kind: ImportType) -> dict[str, DataType]:
     """The properties among a table's columns, in order."""
-    return {name: type_ for name, type_ in filled_columns(schema, kind).items() if not is_operation_column(name)}
+    fixed = fixed_columns(kind)
+    return {name: type_ for name, type_ in columns.items() if name not in fixed and not is_operation_column(name)}
 
 
 def _type_of(field: Field) -> DataType | None:

@@ -38,6 +38,7 @@ from stores.recovery import recover_table
 from stores.seam import unavailable
 from stores.snapshot import Snapshot
 from stores.table import Mark, Table
+from stores.versions import Versions
 
 _FOLDERS = {ImportType.EVENT: "events", ImportType.PROFILE: "profiles"}
 _OF_THE_LAKE = ("_import", "_sequence", "_received_at")  # `_row` comes with the frames
@@ -52,6 +53,7 @@ class Lake:
     def __init__(self, root: Path, *, sync: Sync = sync_path) -> None:
         self._root = root
         self._sync = sync
+        self._versions = Versions()
 
     def folder(self, account: str, kind: ImportType) -> Path:
         """Where the Delta table lies, for other engines to read; it need not exist yet."""
@@ -62,8 +64,16 @@ class Lake:
 
         Raises `StoreUnavailable`, `StoreDamaged`.
         """
-        table = self._table(account, kind).open()
-        return properties_of(table.schema(), kind) if table is not None else {}
+        snapshot = self.newest(account, kind)
+        return properties_of(snapshot.columns, kind) if snapshot is not None else {}
+
+    def newest(self, account: str, kind: ImportType) -> Snapshot | None:
+        """The table as it is now; ``None`` when nothing was stored yet. Raises `StoreUnavailable`, `StoreDamaged`."""
+        return self._versions.newest(self.folder(account, kind), kind)
+
+    def at(self, account: str, kind: ImportType, version: int) -> Snapshot:
+        """The table as it was at a version. Raises `SnapshotGone`."""
+        return self._versions.at(self.folder(account, kind), kind, version)
 
     def stored(self, account: str, kind: ImportType, import_id: str) -> int | None:
         """The number of rows that this import committed, ``None`` when it never did.
@@ -196,10 +206,8 @@ class Lake:
         Dates are aware, in UTC. Raises ``ValueError`` when ``column`` is not one of `manifests.types.USER_COLUMNS`;
         `StoreUnavailable`, `StoreDamaged`.
         """
-        table = self._table(account, ImportType.PROFILE).open()
-        if table is None:
-            return None
-        return profile_in(Snapshot(self.folder(account, ImportType.PROFILE), ImportType.PROFILE, table), column, value)
+        snapshot = self.newest(account, ImportType.PROFILE)
+        return None if snapshot is None else profile_in(snapshot, column, value)
 
     def committed(self, account: str, kind: ImportType, mark: Mark) -> bool:
         """Whether the commit of this mark is in the lake; makes it durable before it says yes, as `stored` does."""
@@ -243,6 +251,7 @@ class Lake:
         For the start of the service, before any import of the account runs; see `stores.recovery`. Nothing is deleted.
         Raises `StoreDamaged` when a table cannot be read even so, `StoreUnavailable` when the disk refuses.
         """
+        self._versions = Versions()  # what this process has read may be what is torn
         with unavailable("look for torn logs"):
             tables = [self.folder(account, kind) for kind in _FOLDERS]
             logs = [folder for folder in tables if (folder / "_delta_log").is_dir()]

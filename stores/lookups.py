@@ -18,11 +18,13 @@ from stores.durable import sync_path
 from stores.event_pages import EventQuery, Place, page
 from stores.indexes import EMAIL, Indexes, entries_of, together
 from stores.lake import Lake
-from stores.order import user_of, user_text
-from stores.profiles import profile_in
+from stores.order import USER, user_of, user_text
+from stores.profiles import addresses_in, profile_in
 from stores.seam import unavailable
-from stores.snapshot import Snapshot, may_hold
-from stores.versions import Versions
+from stores.snapshot import may_hold
+
+ADDRESS = "\0address"
+"""The column of a page of events that no property can be called."""
 
 _MOST_OF_ONE_ADDRESS = 100
 
@@ -45,11 +47,10 @@ class Lookups:
 
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
-        self._versions = Versions()
 
     def profile(self, account: str, column: str, value: str) -> dict[str, Any] | None:
         """The properties of the user that ``column`` names, folded, as `Lake.profile` says."""
-        snapshot = self._newest(account, ImportType.PROFILE)
+        snapshot = self._lake.newest(account, ImportType.PROFILE)
         return None if snapshot is None else profile_in(snapshot, column, value)
 
     def profile_by_email(self, account: str, address: str) -> dict[str, Any] | None:
@@ -57,7 +58,7 @@ class Lookups:
 
         Beyond a hundred users who were ever given one address, only the last hundred are looked at.
         """
-        snapshot = self._newest(account, ImportType.PROFILE)
+        snapshot = self._lake.newest(account, ImportType.PROFILE)
         if snapshot is None or "Email" not in snapshot.columns:
             return None
         address = address.lower()
@@ -78,7 +79,7 @@ class Lookups:
 
     def event_summary(self, account: str, column: str, value: str) -> list[EventSummary]:
         """What the user has done: by name, in the order of the alphabet."""
-        snapshot = self._newest(account, ImportType.EVENT)
+        snapshot = self._lake.newest(account, ImportType.EVENT)
         if snapshot is None:
             return []
         with unavailable("sum a user's events up"):
@@ -95,7 +96,7 @@ class Lookups:
 
     def version(self, account: str) -> int | None:
         """The version that the table of events has now; ``None`` when there is no table."""
-        snapshot = self._newest(account, ImportType.EVENT)
+        snapshot = self._lake.newest(account, ImportType.EVENT)
         return None if snapshot is None else snapshot.version
 
     def event_page(
@@ -103,13 +104,17 @@ class Lookups:
     ) -> tuple[pl.DataFrame, Place | None]:
         """A page of events, as `stores.event_pages.page` says, of this version of the table.
 
-        Raises `SnapshotGone` when the version cannot be read any more.
+        A column `ADDRESS` has the address that the user of each event has now, null for none; it is there when the
+        account has profiles. Raises `SnapshotGone` when the version cannot be read any more.
         """
-        folder = self._lake.folder(account, ImportType.EVENT)
-        return page(self._versions.at(folder, ImportType.EVENT, version), query, place, size)
-
-    def _newest(self, account: str, kind: ImportType) -> Snapshot | None:
-        return self._versions.newest(self._lake.folder(account, kind), kind)
+        events, following = page(self._lake.at(account, ImportType.EVENT, version), query, place, size)
+        if events.is_empty() or (profiles := self._lake.newest(account, ImportType.PROFILE)) is None:
+            return events, following
+        absent = [pl.lit(None, pl.String).alias(name) for name in USER_COLUMNS if name not in events.columns]
+        users = events.with_columns(absent).select(*USER_COLUMNS, USER.alias("user"))
+        addresses = addresses_in(profiles, users).rename({"Email": ADDRESS})
+        found = users.select("user").join(addresses, on="user", how="left", maintain_order="left")
+        return events.with_columns(found[ADDRESS]), following
 
     def _indexes(self, account: str, kind: ImportType) -> Indexes:
         folder: Path = self._lake.folder(account, kind).parent

@@ -11,7 +11,7 @@ import polars as pl
 
 from manifests.names import EVENT_NAME, TIMESTAMP
 from manifests.types import USER_COLUMNS
-from stores.lookups import EventSummary
+from stores.lookups import ADDRESS, EventSummary
 
 
 def cursor_answer(cursor: str) -> bytes:
@@ -26,12 +26,13 @@ def events_answer(events: pl.DataFrame, following: str | None) -> bytes:
         answer["next_cursor"] = following
     if events.is_empty():
         return _bytes(answer | {"records": []})
-    users = [name for name in USER_COLUMNS if name in events.columns]
+    users = [name for name in (*USER_COLUMNS, ADDRESS) if name in events.columns]
     properties = [name for name in events.columns if name not in (*users, EVENT_NAME, TIMESTAMP)]
+    shown = ["email" if name == ADDRESS else name for name in users]
     moments = events[TIMESTAMP].dt.strftime("%Y%m%d%H%M%S").cast(pl.Int64)
     rows = zip(events.select(users).rows(), moments, events.select(properties).rows(), strict=True)
     answer["records"] = [
-        {"profile": _filled(users, user), "ts": moment, "event_props": _filled(properties, values)}
+        {"profile": _filled(shown, user), "ts": moment, "event_props": _filled(properties, values)}
         for user, moment, values in rows
     ]
     return _bytes(answer)

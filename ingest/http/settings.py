@@ -128,5 +128,11 @@ class LakeSettings(Section):
     keep_replaced_s: Seconds = Field(
         86_400,
         description="How long `sealdrop lake compact` keeps the files that it replaced, for readers and cursors that "
-        "began before; longer than `cursor_s`.",
+        "began before; at least `cursor_s`.",
     )
+
+    @model_validator(mode="after")
+    def _keeps_what_cursors_read(self) -> LakeSettings:
+        if self.keep_replaced_s < self.cursor_s:
+            raise ValueError("keep_replaced_s must be at least cursor_s, or cursors would end before their time")
+        return self

@@ -76,6 +76,7 @@ NEED_AN_INSTALLATION: list[Words] = [
     ("events", "names", "acme"),
     ("events", "discard", "acme", "Charged"),
     ("events", "keep", "acme", "Charged"),
+    ("lake", "compact"),
 ]
 
 
@@ -186,6 +187,7 @@ def test_wrong_usage_ends_with_2(desk: Desk, words: Words) -> None:
         ("import", "run", "nobody", "file"),
         ("profile", "show", "nobody", "--identity", "u1"),
         ("events", "list", "nobody"),
+        ("lake", "compact", "nobody"),
     ],
     ids=" ".join,
 )

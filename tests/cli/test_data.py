@@ -1,4 +1,4 @@
-"""``sealdrop profile`` and ``sealdrop events``."""
+"""``sealdrop profile``, ``sealdrop events`` and ``sealdrop lake``."""
 
 from __future__ import annotations
 
@@ -109,3 +109,15 @@ def test_profile_is_folded_from_its_operations(desk: Desk) -> None:
     assert shown == {"identity": "u1", "tags": ["a", "c"], "Email": "x@y.de"}
     assert desk.json("profile", "show", "acme", "--identity", "u2") == {"identity": "u2"}
     assert "$operation" not in desk.run("profile", "show", "acme", "--identity", "u1").out
+
+
+def test_a_compacted_lake_says_the_same(desk: Desk) -> None:
+    with_profiles(desk, "user,object,City\nu1,,Köln\nu1,,Trier\n")
+    (done,) = desk.json("lake", "compact", "acme")
+    assert (done["account"], done["type"], done["rows"], done["files_before"]) == ("acme", "profile", 2, 1)
+    assert desk.json("profile", "show", "acme", "--identity", "u1") == {"identity": "u1", "City": "Trier"}
+    assert desk.json("lake", "compact") == []
+    assert "in order already" in desk.run("lake", "compact").err
+    desk.run("import", "run", "acme", desk.folder / "users.manifest")
+    shown = desk.run("lake", "compact").out.splitlines()
+    assert shown[1].split() == ["acme", "profiles", "4", "2", "1"]

@@ -38,14 +38,31 @@ def numbers(events: list[dict[str, Any]]) -> list[int]:
 
 def test_an_event_is_answered_as_in_the_guide(desk: DataDesk) -> None:
     sent = {"identity": "5555555555", "type": "event", "evtName": "Searched", "ts": 1705327456}
-    desk.stored(sent | {"evtData": {"value": "pizza", "when": "$D_1457271567"}}, at(0, Number=1))
+    desk.stored(
+        sent | {"evtData": {"value": "pizza", "when": "$D_1457271567"}},
+        at(0, Number=1),
+        profile("5555555555", Email="a@example.com"),
+    )
     assert desk.events("Searched") == [
         {
-            "profile": {"identity": "5555555555"},
+            "profile": {"identity": "5555555555", "email": "a@example.com"},
             "ts": 20240115140416,
             "event_props": {"value": "pizza", "when": "2016-03-06T13:39:27Z"},
         }
     ]
+
+
+def test_the_address_beside_an_event_is_the_one_that_its_user_has_now(desk: DataDesk) -> None:
+    by_object = {"objectId": "ann", "type": "profile", "profileData": {"Email": "object@x.de"}}
+    desk.stored(event("E", "ann"), event("E", "bob", email="own"), event("E", "eve"), profile("ann", Email="old@x.de"))
+    desk.stored(profile("eve", Email="eve@x.de"), profile("ann", Email="new@x.de"), profile("ann", City="Köln"))
+    desk.stored(profile("eve", Email={"$delete": 1}), by_object)
+    for _ in range(2):
+        found = {each["profile"]["identity"]: each for each in desk.events("E")}
+        assert found["ann"]["profile"] == {"identity": "ann", "email": "new@x.de"}
+        assert (found["bob"]["profile"], found["bob"]["event_props"]) == ({"identity": "bob"}, {"email": "own"})
+        assert found["eve"]["profile"] == {"identity": "eve"}
+        desk.lake.compact(desk.account, keep_s=3600)
 
 
 @pytest.mark.parametrize("size", [1, 7, 5000])

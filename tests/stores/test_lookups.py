@@ -72,7 +72,7 @@ def compacted(lake: Lake, kind: ImportType, rows_a_file: int = 3) -> None:
 
 
 @given(STEPS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_a_profile_reads_the_same_whenever_its_updates_were_compacted(steps: list[Any]) -> None:
     """Plain folding of all updates in their order is the measure, by user and by address."""
     with TemporaryDirectory() as folder:
@@ -133,7 +133,7 @@ EVENTS = st.lists(
 
 
 @given(EVENTS, st.integers(1, 4), st.sampled_from(["Charged", "Viewed", "Nothing"]), st.integers(0, 6))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_summaries_and_pages_are_what_a_full_read_says(steps: list[Any], size: int, name: str, day: int) -> None:
     with TemporaryDirectory() as folder:
         lake = Lake(Path(folder))
