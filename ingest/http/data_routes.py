@@ -176,10 +176,10 @@ def _problem(error: Exception, account: str) -> Problem:
 
 
 def _flag(request: Request, name: str) -> bool:
-    said = request.query_params.get(name, "0").lower()
-    if said not in ("0", "1", "false", "true"):
+    said = request.query_params.get(name, "0")
+    if said not in ("0", "1"):
         raise Problem(400, "query.invalid", f"{name} is 1 or 0.")
-    return said in ("1", "true")
+    return said == "1"
 
 
 def _idempotency_key(request: Request) -> str | None:

@@ -61,7 +61,7 @@ SCHEMAS: Json = {
             {"identity": "user-1", "type": "event", "evtName": "Charged", "ts": 1767225600, "evtData": {"Amount": 3}},
         ],
     },
-    "Upload": _object({"d": {"type": "array", "items": {}, "minItems": 1, "maxItems": 1000}}, required=("d",)),
+    "Upload": _object({"d": {"type": "array", "items": {}, "maxItems": 1000}}, required=("d",), more=False),
     "UploadAnswer": _object(
         {
             "status": {"enum": ["success", "partial", "fail"]},
@@ -176,7 +176,7 @@ _OPERATIONS: dict[tuple[str, str], tuple[str, str | None, str, list[Json], tuple
         "Upload",
         "UploadAnswer",
         [
-            _query("dryRun", {"enum": ["0", "1"]}, "With 1 everything is checked and nothing stored."),
+            _query("dryRun", {"type": "integer", "enum": [0, 1]}, "With 1 everything is checked and nothing stored."),
             {
                 "name": "Idempotency-Key",
                 "in": "header",
