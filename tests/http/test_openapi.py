@@ -9,7 +9,8 @@ from pathlib import Path
 
 from ingest.http.openapi import description
 from ingest.http.scopes import SCOPES
-from tests.http.conftest import WAIT_S, OpenSite
+from ingest.keyset_custody import make_request_keyset
+from tests.http.conftest import KEEP, WAIT_S, OpenSite
 
 SCHEMATHESIS = Path(sys.executable).parent / "schemathesis"
 EXPECTED = Path(__file__).with_name("schemathesis.toml")
@@ -24,6 +25,7 @@ def test_every_route_is_described_and_nothing_else() -> None:
 async def test_schemathesis_finds_nothing(open_site: OpenSite, tmp_path: Path) -> None:
     """FAULTS H11."""
     async with open_site(plain=True, data=True, **ROOMY) as site:
+        make_request_keyset(site.app, "acme", rotate=False, keep_former=KEEP, actor="test")
         login = ["-H", "X-Account-Id: acme", "-H", f"X-Passcode: {site.credential()}"]
         options = ["--max-examples", "20", "--seed", "1", "--no-color", "--config-file", str(EXPECTED)]
         url = f"http://127.0.0.1:{site.port}/1/openapi.json"
