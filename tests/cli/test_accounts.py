@@ -15,6 +15,7 @@ KEYS = {
     "allow_gnupg",
     "contacts",
     "allowed_domains",
+    "webhook",
     "sources",
     "ssh_keys",
 }
