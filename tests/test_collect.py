@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from ingest.ledger.accounts import Accounts
-from ingest.ledger.database import Database
 from ingest.ledger.imports import Imports, new_import_id
 from ingest.ledger.outbox import Outbox
 from ingest.lonely_files import LonelyFiles
@@ -23,6 +22,7 @@ from ingest.settings import WatchSettings
 from ingest.spool import Spool
 from ingest.steps.collect import Collector
 from ingest.watch import watch
+from tests.support.ledgers import new_ledger
 from tests.support.served import wait_for
 
 NOW = datetime(2026, 11, 22, 8, 15, tzinfo=UTC)
@@ -33,8 +33,7 @@ class Yard:
     """A ledger, a spool and collectors, without a door: files are published or simply put there."""
 
     def __init__(self, folder: Path) -> None:
-        self.database = Database(f"sqlite:///{folder / 'ledger.db'}")
-        self.database.migrate()
+        self.database = new_ledger(folder / "ledger.db")
         self.imports = Imports(self.database)
         self.spool = Spool(folder / "spool")
         self.spool.prepare()

@@ -17,6 +17,7 @@ KEYS = {
     "webhook",
     "contacts",
     "allowed_domains",
+    "webhook",
     "sources",
     "ssh_keys",
 }

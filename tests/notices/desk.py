@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -13,7 +10,6 @@ from typing import Any
 
 from ingest.addressees import notices_of_import
 from ingest.ledger.accounts import Account, Accounts
-from ingest.ledger.database import Database
 from ingest.ledger.deliveries import Deliveries, Delivery
 from ingest.ledger.imports import Imports, new_import_id
 from ingest.ledger.outbox import Outbox
@@ -27,19 +23,10 @@ from ingest.settings import Settings
 from ingest.states import State
 from tests.notices.relay import HOST, Relay
 from tests.notices.samples import RECEIVED
+from tests.support.ledgers import new_ledger
 
 ACCOUNT = "acme"
 OPS = "ops@example.com"
-
-
-@functools.cache
-def _migrated() -> Path:
-    """A ledger of this version, made once and copied by each test."""
-    file = Path(tempfile.mkdtemp(prefix="sealdrop-test-")) / "ledger.db"
-    database = Database(f"sqlite:///{file}")
-    database.migrate()
-    database.close()
-    return file
 
 
 class NoticeDesk:
@@ -48,8 +35,7 @@ class NoticeDesk:
     def __init__(self, folder: Path, *, contacts: Sequence[str] = (OPS,), domains: Sequence[str] = ()) -> None:
         self.now = RECEIVED
         self.file = folder / "ledger.db"
-        shutil.copyfile(_migrated(), self.file)
-        self.database = Database(f"sqlite:///{self.file}")
+        self.database = new_ledger(self.file)
         self.accounts = Accounts(self.database)
         self.accounts.add(ACCOUNT, now=self.now, actor="test", contact_addresses=contacts, allowed_domains=domains)
         self.imports = Imports(self.database)
