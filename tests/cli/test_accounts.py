@@ -17,7 +17,6 @@ KEYS = {
     "webhook",
     "contacts",
     "allowed_domains",
-    "webhook",
     "sources",
     "ssh_keys",
 }
