@@ -138,7 +138,7 @@ class Database:
 
 
 def _create(connection: Connection, configuration: Config) -> None:
-    """The schema in a new database on PostgreSQL, where no ledger is older than 0009: at once, as the tables say."""
+    """The schema in a new database on PostgreSQL, where no ledger is older than 0011: at once, as the tables say."""
     from alembic.migration import MigrationContext
     from alembic.script import ScriptDirectory
 

@@ -17,7 +17,7 @@ from ingest.digest import Digest
 from ingest.ledger.tables import accounts, imports, notices
 from ingest.notices.notice import Channel, DigestStage, FileStage, KeyStage, Stage
 
-_WINDOW = timedelta(hours=1)
+WINDOW = timedelta(hours=1)
 _LOOK_AGAIN = timedelta(minutes=1)  # when what is being tried now may have failed, and left its place
 
 _COUNTED = and_(notices.c.channel == Channel.MAIL, notices.c.stage.not_in(list(KeyStage)))
@@ -46,16 +46,16 @@ def _hold_back_of(
 ) -> None:
     used = and_(_COUNTED, notices.c.account == account)
     taken = connection.scalars(
-        select(notices.c.sent_at).where(used, notices.c.sent_at > now - _WINDOW).order_by(notices.c.sent_at)
+        select(notices.c.sent_at).where(used, notices.c.sent_at > now - WINDOW).order_by(notices.c.sent_at)
     ).all()
-    in_hand = _count(connection, and_(used, notices.c.state == "pending", notices.c.claimed_at > now - _WINDOW))
+    in_hand = _count(connection, and_(used, notices.c.state == "pending", notices.c.claimed_at > now - WINDOW))
     room = max(mails_per_hour - len(taken) - in_hand, 0)
     while room and _count(connection, due) > room and _fold_one(connection, account, due, now, mails_per_hour):
         pass
     if _count(connection, due) <= room:
         return
     first = connection.scalars(select(notices.c.id).where(due).order_by(*_DIGESTS_FIRST).limit(room)).all()
-    next_room = taken[0] + _WINDOW if taken and not in_hand else now + _LOOK_AGAIN
+    next_room = taken[0] + WINDOW if taken and not in_hand else now + _LOOK_AGAIN
     connection.execute(update(notices).where(due, notices.c.id.not_in(first)).values(next_attempt_at=next_room))
 
 
@@ -70,7 +70,7 @@ def _fold_one(
     lately = select(notices.c.recipient).where(
         notices.c.account == account,
         notices.c.stage == DigestStage.DIGEST,
-        notices.c.created_at > now - _WINDOW,
+        notices.c.created_at > now - WINDOW,
     )
     recipient = connection.scalar(
         select(notices.c.recipient)

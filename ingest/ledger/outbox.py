@@ -11,12 +11,13 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, RowMapping, insert, or_, select, update
 
 from ingest.ledger.database import Database
-from ingest.ledger.flood import hold_back
+from ingest.ledger.flood import WINDOW, hold_back
 from ingest.ledger.tables import imports, notices
 from ingest.notices.notice import AnyStage, Channel, Notice, Stage, stage_of
 from ingest.report import Report
 from ingest.states import ENDS
 
+_LONGEST_WAIT = timedelta(days=1)
 _CLAIM = timedelta(minutes=10)
 
 
@@ -146,18 +147,22 @@ class Outbox:
         *,
         channels: Collection[Channel] = tuple(Channel),
         claim: timedelta = _CLAIM,
+        longest_wait: timedelta = _LONGEST_WAIT,
         mails_per_hour: int | None = None,
     ) -> list[Notice]:
         """The notices whose time has come, oldest first; no other process gets them for ``claim``.
 
         A process that dies over them leaves them to be tried again after that, with the same Message-ID. An account
-        gets no more than ``mails_per_hour``, as `ingest.ledger.flood` says.
+        gets no more than ``mails_per_hour``, as `ingest.ledger.flood` says. A time that is further away than it can
+        have been set (``longest_wait`` is the longest between two tries) was set by a clock that was wrong, and has
+        come as well (FAULTS.md W8).
         """
+        too_far = notices.c.next_attempt_at > now + max(longest_wait, claim, WINDOW)
         wanted = (
             select(notices)
             .where(
                 notices.c.state == "pending",
-                notices.c.next_attempt_at <= now,
+                or_(notices.c.next_attempt_at <= now, too_far),
                 notices.c.channel.in_(channels),
             )
             .order_by(notices.c.id)

@@ -96,8 +96,8 @@ class Sweeps:
             last = rows[-1].sequence
 
     def forget_notices(self, before: datetime, *, dry_run: bool) -> int:
-        """Forget notices written before then that were sent or given up; how many."""
-        old = and_(notices.c.state.in_(["sent", "given_up"]), notices.c.created_at < before)
+        """Forget notices written before then that nobody will try again; how many."""
+        old = and_(notices.c.state != "pending", notices.c.created_at < before)
         with self._database.write() as connection:
             if not dry_run:
                 return connection.execute(delete(notices).where(old)).rowcount

@@ -37,9 +37,13 @@ class Outbox(Protocol):
         *,
         channels: Collection[Channel],
         claim: timedelta,
+        longest_wait: timedelta,
         mails_per_hour: int | None,
     ) -> Sequence[Notice]:
-        """At most ``limit`` notices whose time has come, oldest first; nobody else gets them for ``claim``."""
+        """At most ``limit`` notices whose time has come, oldest first; nobody else gets them for ``claim``.
+
+        ``longest_wait`` is the longest that is ever asked for between two tries.
+        """
 
     def sent(self, notice_id: int, at: datetime, status: int | None) -> None:
         """The notice was taken."""
@@ -89,6 +93,7 @@ async def deliver_due(
         _MOST_A_ROUND,
         channels=list(couriers),
         claim=_BEGIN_WITHIN + timedelta(seconds=longest) + _SLACK,
+        longest_wait=timedelta(seconds=settings.mail.retry_ceiling_s),
         mails_per_hour=settings.notices.mails_per_hour,
     )
     if notices:

@@ -17,6 +17,7 @@ from ingest.states import State
 from tests.notices.desk import NoticeDesk
 from tests.notices.relay import Relay, message_id, running
 from tests.notices.samples import RECEIVED
+from tests.notices.scripted import scripted
 
 
 async def test_due_notices_are_sent_once(desk: NoticeDesk) -> None:
@@ -208,3 +209,17 @@ async def test_logs_hold_no_address_and_no_text_of_the_relay_in_the_ledger(desk:
     assert {entry["action"] for entry in logs} == {"notice_sent", "notice_given_up"}
     assert "example.com" not in repr(logs)
     assert "no such user" not in repr(desk.all())
+
+
+@pytest.mark.parametrize("years", [1, 10])
+async def test_notice_that_a_wrong_clock_put_off_goes_out_once_the_clock_is_right(desk: NoticeDesk, years: int) -> None:
+    """FAULTS W8."""
+    desk.ended()
+    right = desk.now
+    desk.pass_time(days=365 * years)
+    async with scripted({"DATA": "451 4.7.1 come back later"}) as relay:
+        assert await desk.round(relay, give_up_after_s=10**9) == 0
+        desk.now = right + timedelta(minutes=1)
+        relay.script = {}
+        assert await desk.round(relay) == 1
+    assert desk.states() == ["sent"]
