@@ -25,13 +25,14 @@ types: $(VENV)/.installed-dev
 docs: $(VENV)/.installed-dev
 	$(BIN)/python -m ingest.reference docs
 
-# A whole import and decryption against gpg, mapping, formats, the door against OpenSSH; more rows: $(BIN)/python -m bench.import_run --rows 10000000
+# A whole import and decryption against gpg, mapping, formats, the door against OpenSSH, the API; more rows: $(BIN)/python -m bench.import_run --rows 10000000
 bench: $(VENV)/.installed-dev system-programs
 	$(BIN)/python -m bench.import_run --json
 	$(BIN)/python -m bench.decrypt --json
 	$(BIN)/python -m bench.mapping --json
 	$(BIN)/python -m bench.formats --json
 	$(BIN)/python -m bench.door --json
+	$(BIN)/python -m bench.api --json
 
 # The whole matrix of the differential test: our reader, gpg and Sequoia on thousands of messages.
 differential: $(VENV)/.installed-dev system-programs

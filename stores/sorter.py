@@ -24,15 +24,15 @@ class Sample:
     def __init__(self, *, rows: int, ranges: int) -> None:
         self._ranges = ranges
         self._step = max(1, rows // (ranges * _SAMPLES_A_RANGE))
-        self._seen: list[pl.Series] = []
+        self._seen: list[str] = []
 
     def add(self, keys: pl.Series) -> None:
         """Look at some of the keys."""
-        self._seen.append(keys.gather_every(self._step))
+        self._seen += keys.gather_every(self._step).to_list()  # a series would keep the texts of all the others
 
     def bounds(self) -> pl.Series:
         """What the ranges are parted by, in order; no text for a single range."""
-        seen = pl.concat([pl.Series(dtype=pl.String), *self._seen]).sort()
+        seen = pl.Series(self._seen, dtype=pl.String).sort()
         places = [len(seen) * number // self._ranges for number in range(1, self._ranges)]
         return seen.gather(places).unique().sort() if len(seen) else seen
 

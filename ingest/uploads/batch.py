@@ -209,7 +209,7 @@ class Batches:
             if kinds <= stored:
                 request.faults = faults
                 continue
-            request.faults = {n: fault for n, fault in faults.items() if request.type_of(n) in stored}
+            request.faults = {n: fault for n, fault in faults.items() if request.type_of(n) in (None, *stored)}
             there[len(fresh)] = stored
             fresh.append(request)
         return _Batch(account, fresh, there)

@@ -121,7 +121,7 @@ def carried_out(batches: Batches, records: bytes, key: bytes = b"k" * 32) -> Upl
 
 BOTH = (
     b'{"d": [{"identity": "ann", "type": "event", "evtName": "Charged"},'
-    b' {"identity": "ann", "type": "profile", "profileData": {"Score": 1}}]}'
+    b' {"identity": "ann", "type": "profile", "profileData": {"Score": 1}}, 5]}'
 )
 
 
@@ -142,7 +142,8 @@ def test_a_disk_that_fails_at_either_commit_leaves_nothing_to_be_stored_twice(tm
     assert isinstance(first.error, StoreUnavailable)
     for _ in range(2):
         again = carried_out(app.batches, BOTH)
-        assert (again.error, again.faults) == (None, {})
+        assert again.error is None
+        assert [(number, fault.code) for number, fault in again.faults.items()] == [(2, 512)]
     assert len(app.lake.events(ACCOUNT)) == 1
     updates = app.lake.folder(ACCOUNT, ImportType.PROFILE)
     assert len([path for path in (updates / "_delta_log").glob("*.json") if '"txn"' in path.read_text()]) == 1
@@ -173,7 +174,8 @@ def test_a_server_killed_at_any_moment_has_stored_it_once_after_the_repeat(tmp_p
     survivor = ServedApart(settings_file)
     try:
         for account in (*killed, *killed):
-            assert send(survivor.port, account) == {"status": "success", "processed": 2, "unprocessed": []}
+            answer = send(survivor.port, account)
+            assert (answer["processed"], [each["code"] for each in answer["unprocessed"]]) == (2, [512])
     finally:
         survivor.kill()
     for account in killed:
