@@ -98,7 +98,7 @@ async def test_guide_to_encryption_works_word_for_word(open_site: OpenSite) -> N
             assert [len(page["records"]) for page in pages] == [50, 50, 20]
             first = pages[0]["records"][0]
             assert (first["ts"], first["event_props"]) == (20240115140416, {"value": "pizza"})
-            assert first["profile"]["identity"] == "18121994201671"
+            assert first["profile"] == {"identity": "18121994201671", "email": EMAIL}
 
             # 3: get user profile
             profile = (await customer.get("/1/profile.json", email=EMAIL))["record"]
