@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check lint types docs bench differential long fuzz clean
+.PHONY: demo test check lint types docs bench differential long java fuzz clean
 
 demo: $(VENV)/.installed
 	$(BIN)/sealdrop demo
@@ -41,6 +41,11 @@ differential: $(VENV)/.installed-dev system-programs
 # What takes too long for `make test`: 10^4 logins whose times are compared, links that change places for minutes.
 long: $(VENV)/.installed-dev system-programs
 	SEALDROP_LONG=1 $(BIN)/pytest tests/door/test_guessing.py tests/door/test_races.py -s
+
+# The Java program of docs/api.md, with Tink for Java; needs Maven and a JDK.
+java: $(VENV)/.installed-dev
+	mvn --quiet --batch-mode --file tests/java/pom.xml dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/.tink-java
+	SEALDROP_TINK_JARS=$(CURDIR)/.tink-java $(BIN)/pytest tests/e2e/test_api_page.py
 
 # Each rule of fuzz/rules.py for SECONDS under atheris, two at a time, then for a tenth of it under hypothesis.
 SECONDS ?= 1800
