@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -215,8 +215,8 @@ def open_site(tmp_path: Path, keys: Path) -> OpenSite:
         for account in ("acme", "globex"):
             spool.open_account(account)
 
-        async def accesses(account: str) -> Access | None:
-            return known.get(account)
+        async def accesses(accounts: Collection[str]) -> dict[str, Access]:
+            return {account: known[account] for account in accounts if account in known}
 
         known = {name: Access((read_ssh_key((keys / f"{name}.pub").read_text()),)) for name in ("acme", "globex")}
         recorded: list[tuple[str, str]] = []

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 from ingest.door import Door
@@ -22,8 +23,8 @@ from ingest.ssh_keys import read_ssh_key
 async def _serve(folder: Path, settings: dict[str, object]) -> None:
     access = Access((read_ssh_key((folder / "acme.pub").read_text()),))
 
-    async def accesses(account: str) -> Access | None:
-        return access if account == "acme" else None
+    async def accesses(_accounts: Collection[str]) -> dict[str, Access]:
+        return {"acme": access}
 
     async def published(account: str, name: str) -> None:
         """Nothing is recorded."""
