@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,8 +137,8 @@ async def _serve(folder: Path, public_key: Path, settings: dict[str, object]) ->
     spool.prepare()
     spool.open_account("bench")
 
-    async def accesses(account: str) -> Access | None:
-        return access if account == "bench" else None
+    async def accesses(_accounts: Collection[str]) -> dict[str, Access]:
+        return {"bench": access}
 
     async def published(account: str, name: str) -> None:
         """Nothing collects here: OpenSSH's server does nothing after a CLOSE either."""

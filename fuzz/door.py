@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import struct
 import tempfile
-from collections.abc import MutableMapping
+from collections.abc import Collection, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +66,8 @@ class DoorRule:
         make_host_key(host_key)
         access = Access((read_ssh_key(self._key.export_public_key("openssh").decode()),))
 
-        async def accesses(account: str) -> Access | None:
-            return access if account == "acme" else None
+        async def accesses(_accounts: Collection[str]) -> dict[str, Access]:
+            return {"acme": access}
 
         async def published(account: str, name: str) -> None:
             """It may be looked at in the drop."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from datetime import timedelta
 from enum import StrEnum
 from functools import partial
@@ -137,7 +137,7 @@ class Service:
                 _log.error("collect_failed", action="collect_failed", account=account, detail=cause_of(error))
 
         door = Door(
-            app.settings.door, app.spool, accesses=self._access, published=published, disk=app.disk, now=app.now
+            app.settings.door, app.spool, accesses=self._accesses, published=published, disk=app.disk, now=app.now
         )
         await door.start()
         self._door, self.port = door, door.port
@@ -162,8 +162,8 @@ class Service:
 
         return on_ready
 
-    async def _access(self, account: str) -> Access | None:
-        return await asyncio.to_thread(self._app.ssh_keys.access, account)
+    async def _accesses(self, accounts: Collection[str]) -> dict[str, Access]:
+        return await asyncio.to_thread(self._app.ssh_keys.accesses, accounts)
 
     async def _deliver(self) -> None:
         """Send what is due, at once when a worker has settled something, else every few seconds."""

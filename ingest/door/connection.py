@@ -168,7 +168,7 @@ class DoorConnection(asyncssh.SSHServer):
         if not is_allowed_name(username):  # it becomes the name of a folder
             return None
         try:
-            return await self._accesses(username)
+            return (await self._accesses([username])).get(username)
         except Exception:
             log.exception("a login could not be checked", action="door_login_failed", source=self._address)
             raise asyncssh.ServiceNotAvailable("Logins cannot be checked now; try again in a few minutes") from None

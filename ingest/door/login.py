@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import binascii
 import hmac
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime
 from ipaddress import IPv4Network, IPv6Network
 from typing import cast
@@ -15,8 +15,8 @@ from asyncssh.public_key import CERT_TYPE_USER, SSHOpenSSHCertificate
 from ingest.addresses import read_addresses
 from ingest.ledger.ssh_keys import Access, SshKey
 
-Accesses = Callable[[str], Awaitable[Access | None]]
-"""Account to what opens it; ``None`` for an account that is unknown or disabled."""
+Accesses = Callable[[Collection[str]], Awaitable[dict[str, Access]]]
+"""What opens each of these accounts; one that is unknown or disabled is not among them."""
 
 # what an account that there is not, or that has no key, is compared with
 _NOBODY = Access((SshKey("", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"),))

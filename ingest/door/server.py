@@ -220,18 +220,17 @@ class Door:
         """End the connections of accounts and keys that open nothing any more, every few seconds."""
         while True:
             await asyncio.sleep(_LOOK_AT_ACCESS_S)
-            logged_in = self._occupancy.logged_in()
+            if not (logged_in := self._occupancy.logged_in()):
+                continue
+            try:
+                accesses = await self._accesses(logged_in.keys())
+            except Exception as error:  # nobody is thrown out because the ledger is busy
+                log.warning("accesses cannot be looked at", action="door_access_unknown", detail=type(error).__name__)
+                continue
             for account, connections in logged_in.items():
-                try:
-                    access = await self._accesses(account)
-                except Exception as error:  # nobody is thrown out because the ledger is busy
-                    log.warning(
-                        "accesses cannot be looked at", action="door_access_unknown", detail=type(error).__name__
-                    )
-                    break
                 for connection in connections:
                     if isinstance(owner := connection.get_owner(), DoorConnection):
-                        owner.end_unless_open(access)
+                        owner.end_unless_open(accesses.get(account))
 
     async def _forget_dead_doors(self) -> None:
         """Let doors that were killed count no more."""

@@ -39,7 +39,7 @@ _REMEMBERED_UPLOADS = 256
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-_READ_ONLY = "/results can only be read; it is cleared by the server. Upload to / itself."
+READ_ONLY = "/results can only be read; it is cleared by the server. Upload to / itself."
 _README_ONLY = f"{README} is this server's own and can only be read. Use another name."
 _IS_FOLDER = "This is a folder, not a file."
 
@@ -145,7 +145,7 @@ class DropView(RefusingServer):
         """Accept owner, mode and times without effect (FAULTS.md S23); refuse another size than the file has."""
         place = place_of(path)
         if place == Folder(results=True):
-            raise SFTPPermissionDenied(_READ_ONLY)
+            raise SFTPPermissionDenied(READ_ONLY)
         if isinstance(place, File):
             self._check_own(place)
         check_size(attrs, (await self.stat(path)).size)
@@ -246,7 +246,7 @@ class DropView(RefusingServer):
     def _check_own(self, place: File) -> None:
         """Raises ``SFTPPermissionDenied`` for a file that the account may only read."""
         if place.folder == "results":
-            raise SFTPPermissionDenied(_READ_ONLY)
+            raise SFTPPermissionDenied(READ_ONLY)
         if place.name == README:
             raise SFTPPermissionDenied(_README_ONLY)
 

@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,22 +152,27 @@ def _is_locked(part: Path) -> bool:
 
 @asynccontextmanager
 async def door_process(folder: Path, *before: str, **settings: object) -> AsyncIterator[DoorProcess]:
-    """A door in a process of its own, on the spool in ``folder``; run by the program ``before`` it, if one is given."""
+    """A door in a process of its own, on the spool in ``folder``; run by the program ``before`` it, if one is given.
+
+    What it logs is in ``door.log``.
+    """
+    log = (folder / "door.log").open("ab")
     process = await asyncio.create_subprocess_exec(
         *before, sys.executable, "-m", "tests.door.door_process", str(folder), json.dumps(settings, default=str),
-        stdout=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[2], start_new_session=True,
+        stdout=asyncio.subprocess.PIPE, stderr=log, cwd=Path(__file__).parents[2], start_new_session=True,
     )  # fmt: skip
     assert process.stdout is not None
     try:
         line = b""
         while not line.startswith(b"port "):
             line = await asyncio.wait_for(process.stdout.readline(), 60)
-            assert line, "the door did not open"
+            assert line, f"the door did not open: {(folder / 'door.log').read_text()}"
         yield DoorProcess(process, int(line.split()[1]))
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         await process.communicate()
+        log.close()
 
 
 async def until(fact: Callable[[], bool]) -> None:
@@ -215,8 +220,8 @@ def open_site(tmp_path: Path, keys: Path) -> OpenSite:
         for account in ("acme", "globex"):
             spool.open_account(account)
 
-        async def accesses(account: str) -> Access | None:
-            return known.get(account)
+        async def accesses(accounts: Collection[str]) -> dict[str, Access]:
+            return {account: known[account] for account in accounts if account in known}
 
         known = {name: Access((read_ssh_key((keys / f"{name}.pub").read_text()),)) for name in ("acme", "globex")}
         recorded: list[tuple[str, str]] = []

@@ -2,7 +2,7 @@
 
     python -m tests.door.door_process FOLDER SETTINGS
 
-FOLDER holds ``acme.pub``, ``host_key`` and ``spool``; SETTINGS is JSON. Prints its port.
+FOLDER holds ``acme.pub``, ``host_key`` and ``spool``; SETTINGS is JSON. Prints its port, and logs as the service does.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 from ingest.door import Door
 from ingest.ledger.ssh_keys import Access
+from ingest.logs import set_up_logs
 from ingest.settings import DoorSettings
 from ingest.spool import Spool
 from ingest.ssh_keys import read_ssh_key
@@ -22,8 +24,8 @@ from ingest.ssh_keys import read_ssh_key
 async def _serve(folder: Path, settings: dict[str, object]) -> None:
     access = Access((read_ssh_key((folder / "acme.pub").read_text()),))
 
-    async def accesses(account: str) -> Access | None:
-        return access if account == "acme" else None
+    async def accesses(_accounts: Collection[str]) -> dict[str, Access]:
+        return {"acme": access}
 
     async def published(account: str, name: str) -> None:
         """Nothing is recorded."""
@@ -37,4 +39,5 @@ async def _serve(folder: Path, settings: dict[str, object]) -> None:
 
 
 if __name__ == "__main__":
+    set_up_logs("debug")
     asyncio.run(_serve(Path(sys.argv[1]), json.loads(sys.argv[2])))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -85,7 +85,7 @@ async def test_ledger_that_cannot_be_asked_ends_nothing(site: Site) -> None:
         sftp = await connection.start_sftp_client()
         asked = asyncio.Event()
 
-        async def broken(account: str) -> Access | None:
+        async def broken(_accounts: Collection[str]) -> dict[str, Access]:
             asked.set()
             raise RuntimeError("ledger.db is locked")
 
@@ -110,3 +110,20 @@ async def test_person_at_the_real_client_reads_why(site: Site) -> None:
     assert answer.code != 0  # sftp dies of the broken pipe to its ssh, or says that it was closed
     assert "may not be used any more. Ask the operator of this server" in answer.err
     await until(lambda: len(site.unfinished().get("users.csv", b"")) > 1_000_000)
+
+
+async def test_all_accounts_are_asked_for_at_once(site: Site) -> None:
+    """So that a thousand accounts at the door cost the ledger as little as one."""
+    async with site.connect() as one, site.connect() as another, site.connect("globex") as other:
+        asked: asyncio.Future[set[str]] = asyncio.get_running_loop().create_future()
+        known = site.door._accesses
+
+        async def noted(accounts: Collection[str]) -> dict[str, Access]:
+            if not asked.done():
+                asked.set_result(set(accounts))
+            return await known(accounts)
+
+        site.door._accesses = noted
+        assert await asyncio.wait_for(asked, 30) == {"acme", "globex"}
+        for connection in (one, another, other):
+            await connection.start_sftp_client()

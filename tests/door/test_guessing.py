@@ -9,7 +9,7 @@ import asyncio
 import math
 import os
 import statistics
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -87,8 +87,8 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
     statements: list[str] = []
     event.listen(database.engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
 
-    async def accesses(account: str) -> Access | None:
-        return await asyncio.to_thread(ssh_keys.access, account)
+    async def accesses(wanted: Collection[str]) -> dict[str, Access]:
+        return await asyncio.to_thread(ssh_keys.accesses, wanted)
 
     async def published(account: str, name: str) -> None:
         """Nobody gets so far."""

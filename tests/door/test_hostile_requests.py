@@ -53,8 +53,8 @@ class Raw:
 
 
 @asynccontextmanager
-async def raw(site: Site, version: int = 3) -> AsyncIterator[Raw]:
-    async with site.connect() as connection:
+async def raw(site: Site, version: int = 3, **options: object) -> AsyncIterator[Raw]:
+    async with site.connect(**options) as connection:  # type: ignore[arg-type]
         writer, reader, _ = await connection.open_session(subsystem="sftp", encoding=None)
         writer.write(_text(b"\x01" + _int(version)))
         greeting = await reader.readexactly(int.from_bytes(await reader.readexactly(4), "big"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import resource
+from collections.abc import Collection
 from pathlib import Path
 
 import asyncssh
@@ -143,7 +144,7 @@ async def test_key_of_one_account_does_not_open_another(site: Site) -> None:
 async def test_ledger_that_cannot_be_asked_is_not_a_wrong_key(tmp_path: Path, keys: Path) -> None:
     """A client is told to come back, not that its key is bad, and reads nothing about the cause."""
 
-    async def accesses(account: str) -> Access | None:
+    async def accesses(_accounts: Collection[str]) -> dict[str, Access]:
         raise RuntimeError("ledger.db is locked")
 
     async def published(account: str, name: str) -> None:

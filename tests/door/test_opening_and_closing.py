@@ -7,19 +7,22 @@ import os
 import re
 import subprocess
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 import asyncssh
 import pytest
 
 from ingest.door import Door, describe_host_key, errors, make_host_key
+from ingest.ledger.ssh_keys import Access
 from ingest.settings import DoorSettings
 from ingest.spool import Spool
 from tests.door.conftest import OpenSite, Site
 
 
-async def _nobody(account: str) -> None:
+async def _nobody(_accounts: Collection[str]) -> dict[str, Access]:
     """No account is known."""
+    return {}
 
 
 async def _nothing(account: str, name: str) -> None:

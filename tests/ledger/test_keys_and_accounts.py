@@ -141,9 +141,15 @@ def test_access_is_that_of_an_active_account(database: Database) -> None:
     keys.add("acme", [expiring], now=NOW, actor="test")
     Accounts(database).change("acme", now=NOW, actor="test", sources="192.0.2.0/24")
     assert keys.access("acme") == Access((expiring,), "192.0.2.0/24")
+    Accounts(database).add("globex", now=NOW, actor="test")
+    assert keys.accesses(["nobody", "acme", *map(str, range(2500)), "globex"]) == {
+        "acme": Access((expiring,), "192.0.2.0/24"),
+        "globex": Access(()),
+    }
     with database.write() as connection:
         connection.execute(update(accounts).values(state="disabled"))
     assert keys.access("acme") is None
+    assert keys.accesses(["acme", "globex"]) == keys.accesses([]) == {}
 
 
 def test_ten_ssh_keys_and_no_more_also_in_a_race(database: Database) -> None:
