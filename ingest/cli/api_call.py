@@ -45,12 +45,10 @@ def call(
 ) -> None:
     """Send one request to the HTTP API of a Sealdrop, encrypted where keysets are given, and print the answer in JSON.
 
-    Examples:
+    Example: `sealdrop api call POST /1/upload --url https://sealdrop.example.com:8443 --account acme --passcode-file
+    passcode --data records.json --encrypt-to request.json --decrypt-with private.json`
 
-    `sealdrop api call POST /1/upload --url https://sealdrop.example.com:8443 --account acme --passcode-file passcode
-    --data records.json --encrypt-to request.json --decrypt-with private.json`
-
-    `sealdrop api call GET '/1/profile.json?identity=user-1' --url https://sealdrop.example.com:8443 --account acme
+    Or `sealdrop api call GET '/1/profile.json?identity=user-1' --url https://sealdrop.example.com:8443 --account acme
     --passcode-file passcode`
     """
     from ingest.client import Client

@@ -37,7 +37,8 @@ _WORDS = """
     раypal.csv ｕsers.csv uѕers.csv users․csv a⁄b a∕b a／b ．． ﬁle Å Å
     $(id) `id` a;id a|id a&id a&&id a>b <a * ? [a] {a,b} ~ ~root !a #a a'b a"b $HOME ${IFS} %s%n %PATH% a=b a:b a,b a\\b
     -rf -- - --help -oProxyCommand=id
-    ../x ../../etc/passwd /etc/passwd //etc//passwd a/../../x results/../x results/x a/b globex/x ..\\x C:\\x \\\\host\\x
+    ../x ../../etc/passwd /etc/passwd //etc//passwd
+    a/../../x results/../x results/x a/b globex/x ..\\x C:\\x \\\\host\\x
     %2e%2e%2fx ..%c0%afx file:///etc/passwd /proc/self/environ
 """  # look-alikes, shells, options, paths
 _OF_OTHERS = ["<script>1</script>", "' OR 1=1 --", "{{7*7}}", "${jndi:ldap://x/a}", "=cmd|' /C x'!A0", "a\0.csv", "\0"]

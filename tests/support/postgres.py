@@ -14,7 +14,8 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import URL
 
-_FAST = ("fsync=off", "full_page_writes=off", "synchronous_commit=off", "listen_addresses=", "max_connections=60")
+# commits are written, as `restart` kills the server, and not synced, as nobody cuts the power
+_FAST = ("fsync=off", "full_page_writes=off", "listen_addresses=", "max_connections=60")
 
 
 class Postgres:
