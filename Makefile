@@ -37,9 +37,10 @@ bench: $(VENV)/.installed-dev system-programs
 differential: $(VENV)/.installed-dev system-programs
 	SEALDROP_DIFFERENTIAL=full $(BIN)/pytest tests/openpgp_differential
 
-# What takes too long for `make test`: 10^4 logins whose times are compared, links that change places for minutes.
+# What takes too long for `make test`: 10^4 logins whose times are compared, links that change places for minutes,
+# a listing of 10^5 files.
 long: $(VENV)/.installed-dev system-programs
-	SEALDROP_LONG=1 $(BIN)/pytest tests/door/test_guessing.py tests/door/test_races.py -s
+	SEALDROP_LONG=1 $(BIN)/pytest tests/door/test_guessing.py tests/door/test_races.py tests/door/test_storage_that_hangs.py -s
 
 # Each rule of fuzz/rules.py for SECONDS under atheris, two at a time, then for a tenth of it under hypothesis.
 SECONDS ?= 1800

@@ -35,9 +35,10 @@ _PICTURES = ["\U0001f4a3.csv", "\U0001f469\u200d\U0001f52c", "\U0001f1e9\U0001f1
 _ENDS = [".htaccess", ".ssh", "...", ". ", ".a.csv", "a.", "a ", " a", "CON.", "NUL:", "COM1:x", "a.csv:hidden"]
 _WORDS = """
     раypal.csv ｕsers.csv uѕers.csv users․csv a⁄b a∕b a／b ．． ﬁle Å Å
-    $(id) `id` a;id a|id a&id a&&id a>b <a * ? [a] {a,b} ~ ~root !a #a a'b a"b $HOME ${IFS} %s%n %PATH% a=b a:b a,b a\\b
-    -rf -- - --help -oProxyCommand=id
-    ../x ../../etc/passwd /etc/passwd //etc//passwd a/../../x results/../x results/x a/b globex/x ..\\x C:\\x \\\\host\\x
+    $(id) `id` a;id a|id a&id a&&id a>b <a * ? [a] {a,b} ~ ~root !a #a a'b a"b $HOME
+    ${IFS} %s%n %PATH%
+    a=b a:b a,b a\\b -rf -- - --help -oProxyCommand=id
+    ../x ../../etc/passwd /etc/passwd //etc//passwd a/../../x results/x a/b globex/x ..\\x C:\\x \\\\host\\x
     %2e%2e%2fx ..%c0%afx file:///etc/passwd /proc/self/environ
 """  # look-alikes, shells, options, paths
 _OF_OTHERS = ["<script>1</script>", "' OR 1=1 --", "{{7*7}}", "${jndi:ldap://x/a}", "=cmd|' /C x'!A0", "a\0.csv", "\0"]
