@@ -38,9 +38,10 @@ bench: $(VENV)/.installed-dev system-programs
 differential: $(VENV)/.installed-dev system-programs
 	SEALDROP_DIFFERENTIAL=full $(BIN)/pytest tests/openpgp_differential
 
-# What takes too long for `make test`: 10^4 logins whose times are compared, links that change places for minutes.
+# What takes too long for `make test`: 10^4 logins whose times are compared, links that change places for minutes,
+# a listing of 10^5 files.
 long: $(VENV)/.installed-dev system-programs
-	SEALDROP_LONG=1 $(BIN)/pytest tests/door/test_guessing.py tests/door/test_races.py -s
+	SEALDROP_LONG=1 $(BIN)/pytest tests/door/test_guessing.py tests/door/test_races.py tests/door/test_storage_that_hangs.py -s
 
 # The Java program of docs/api.md, with Tink for Java; needs Maven and a JDK.
 java: $(VENV)/.installed-dev

@@ -102,7 +102,8 @@ class DoorSettings(Section):
     )
     shared_dir: Path = Field(
         Path("/dev/shm"),  # noqa: S108  # opened with care: `ingest.door.sheets`
-        description="Folder in memory in which processes on one port count together; only used with `reuse_port`.",
+        description="Folder in memory in which processes on one port count together; only used with `reuse_port`. Its "
+        "file of 17 MB stays after the last of them: removing it while one starts would part the two.",
     )
     allow_chacha20: bool = Field(
         default=False,
