@@ -25,7 +25,6 @@ from keystore.openpgp import sweep_homes
 from stores.errors import StoreError
 
 _DRAIN_S = 20.0
-_OUTBOX_POLL_S = 2.0
 _LOOK_AT_KEYS_S = 3600.0
 
 _log = structlog.get_logger()
@@ -128,7 +127,7 @@ class Service:
             except Exception as error:  # mail goes on when this has passed
                 _log.error("outbox_unavailable", action="outbox_unavailable", detail=cause_of(error))
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_OUTBOX_POLL_S):
+                async with asyncio.timeout(self._app.settings.mail.poll_s):
                     await self._mail_due.wait()
 
     async def _look_at_keys(self) -> None:

@@ -152,6 +152,7 @@ class MailSettings(_Section):
     password_file: Path | None = Field(None, description="File with the password for the relay, mode 0600.")
     sender: str = Field("sealdrop@localhost", description="Address in From.")
     timeout_s: Seconds = Field(30, description="Time for one delivery.")
+    poll_s: Seconds = Field(2, description="Time between two looks for notices when no worker nudges.")
     retry_floor_s: Seconds = Field(60, description="Wait before the second try; doubles with each further one.")
     retry_ceiling_s: Seconds = Field(3600, description="Longest wait between two tries.")
     give_up_after_s: Seconds = Field(5 * 86400, description="Age at which a notice is given up.")
