@@ -36,7 +36,6 @@ from ingest.workers import Workers
 if TYPE_CHECKING:
     from ingest.http.server import HttpApi
 
-_OUTBOX_POLL_S = 2.0
 _LOOK_AT_KEYS_S = 3600.0
 _SWEEP_S = 3600.0
 _LOOK_AT_IMPORTS_S = 60.0
@@ -182,7 +181,7 @@ class Service:
             except Exception as error:  # mail goes on when this has passed
                 _log.error("outbox_unavailable", action="outbox_unavailable", detail=cause_of(error))
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_OUTBOX_POLL_S):
+                async with asyncio.timeout(self._app.settings.mail.poll_s):
                     await self._mail_due.wait()
 
     async def _look_at_keys(self) -> None:

@@ -43,6 +43,7 @@ class MailSettings(Section):
         600,  # RFC 5321 §4.5.3.2.6
         description="Time for the relay's answer after that. A shorter one lets a slow relay deliver mails twice.",
     )
+    poll_s: Seconds = Field(2, description="Time between two looks for notices when no worker nudges.")
     retry_floor_s: Seconds = Field(
         60, description="Wait before the second try, of webhooks as well; doubles with each further one."
     )

@@ -1,0 +1,133 @@
+"""What is sent in a round: five encrypted files of two accounts, and the installation that they are sent to.
+
+Account ``acme`` has tables already. ``blank`` has none at the start of a round, and the columns of its two event files
+differ, so that a table is made and columns are added each time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+
+from ingest.app import App
+from ingest.cli.ssh_keys import keys_in
+from ingest.custody import make_pair
+from ingest.demo.sender import Gpg
+from ingest.installation import Choices, initialise
+
+ACCOUNTS = ("acme", "blank")
+EMAIL = {account: f"data@{account}.example" for account in ACCOUNTS}
+
+
+@dataclass(frozen=True)
+class Item:
+    """One data file, and what its manifest says beside the usual."""
+
+    name: str
+    account: str
+    content: str
+    manifest: Mapping[str, Any]
+    ending: str = "csv.asc"
+    renamed_at_the_end: bool = False  # uploaded as .part, as many clients do
+
+    def data_name(self, tag: str) -> str:
+        return f"{tag}-{self.name}.{self.ending}"
+
+    def manifest_name(self, tag: str) -> str:
+        return f"{tag}-{self.name}.manifest"
+
+
+def _csv(header: str, rows: int, line: str) -> str:
+    return header + "\n" + "".join(line.format(n=n, ts=1735689600 + n) + "\n" for n in range(rows))
+
+
+_EVENT = {"type": "event", "columns": {"ts": {"dataType": "Integer"}, "price": {"dataType": "Integer"}}}
+
+ITEMS = (
+    Item(
+        "orders",
+        "acme",
+        # its second row has a price that is no whole number: it is rejected
+        _csv("identity,evtName,ts,price", 1, "u{n},Charged,{ts},7")
+        + "u1,Charged,1735689600,cheap\n"
+        + _csv("", 300, "u{n},Charged,{ts},{n}").lstrip("\n"),
+        _EVENT,
+    ),
+    Item(
+        "users",
+        "acme",
+        _csv("identity,score,note", 250, "u{n},{n}.5,note of user {n}"),
+        {"type": "profile", "columns": {"score": {"dataType": "Float"}}},
+        renamed_at_the_end=True,
+    ),
+    Item("left", "blank", _csv("identity,evtName,ts,left", 200, "u{n},Left,{ts},{n}"), {"type": "event"}),
+    Item("right", "blank", _csv("identity,evtName,ts,right", 150, "u{n},Right,{ts},{n}"), {"type": "event"}),
+    Item(
+        "people",
+        "blank",
+        "".join(json.dumps({"identity": f"p{n}", "tier": "gold", "rank": str(n)}) + "\n" for n in range(120)),
+        {"type": "profile"},
+        ending="jsonl.asc",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Template:
+    """An installation with its accounts and keys, to be copied, and the encrypted files for it."""
+
+    folder: Path
+    key_ids: dict[str, str] = field(default_factory=dict)  # by account
+
+    @property
+    def installation(self) -> Path:
+        return self.folder / "installation"
+
+    def message(self, item: Item) -> bytes:
+        return (self.folder / item.name).read_bytes()
+
+    def ssh_key(self, account: str) -> Path:
+        return self.folder / f"{account}.key"
+
+    def manifest(self, item: Item, tag: str) -> bytes:
+        facts = {"fileName": item.data_name(tag), "clientEmail": EMAIL[item.account]}
+        return json.dumps({**facts, "keyId": self.key_ids[item.account], **item.manifest}).encode()
+
+
+async def make_template(folder: Path) -> Template:
+    """Make the installation, and encrypt all files with the real gpg."""
+    settings = initialise(folder / "installation", Choices("127.0.0.1", 0, "127.0.0.1", 25, "none"))
+    template = Template(folder)
+    gpg = Gpg(folder / "gpg")
+    app = App(settings)
+    try:
+        for account in ACCOUNTS:
+            key = asyncssh.generate_private_key("ssh-ed25519")
+            key.write_private_key(template.ssh_key(account))
+            key.write_public_key(folder / f"{account}.pub")
+            app.accounts.add(
+                account,
+                now=app.now(),
+                actor="test",
+                contact_addresses=[EMAIL[account]],
+                ssh_public_keys=keys_in(folder / f"{account}.pub"),
+            )
+            app.spool.open_account(account)
+            pair = make_pair(app, account, "cv25519", actor="test")
+            template.key_ids[account] = pair.key_id
+            await gpg.import_public(pair.public_key)
+            for item in ITEMS:
+                if item.account == account:
+                    plain = folder / f"{item.name}.plain"
+                    plain.write_text(item.content)
+                    message = await gpg.encrypt(plain, pair.fingerprint)
+                    message.rename(folder / item.name)
+    finally:
+        app.close()
+        await gpg.close()
+    return template
