@@ -18,11 +18,12 @@ import os
 import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema, Transaction
-from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction
 
 from failpoints import passing
@@ -70,8 +71,9 @@ class Table:
         """The newest version, ``None`` when there is no table. Raises `StoreDamaged` when the log cannot be read."""
         with damaged("read a table's log"):
             if self._opened is not None:
-                self._opened.update_incremental()  # a tenth of the time that opening takes
-                return self._opened
+                with suppress(DeltaError):  # the table was made anew under us: then it is opened anew
+                    self._opened.update_incremental()  # a tenth of the time that opening takes
+                    return self._opened
             try:
                 self._opened = DeltaTable(self.folder)
             except TableNotFoundError:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from contextlib import suppress
 from pathlib import Path
 
 from deltalake import DeltaTable
-from deltalake.exceptions import TableNotFoundError
+from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from manifests.types import ImportType
 from stores.errors import SnapshotGone
@@ -36,10 +37,7 @@ class Versions:
         with self._lock, damaged("read a table's log"):
             table = self._tables.pop(folder, None)
             try:
-                if table is None:
-                    table = DeltaTable(folder)
-                else:
-                    table.update_incremental()
+                table = _newest(table, folder)
             except TableNotFoundError:
                 return None
             self._tables[folder] = table
@@ -69,3 +67,12 @@ class Versions:
                 self._snapshots.popitem(last=False)
         self._snapshots.move_to_end(place)
         return self._snapshots[place]
+
+
+def _newest(table: DeltaTable | None, folder: Path) -> DeltaTable:
+    """The table brought up to date, or opened anew when it was made anew under us. Raises ``TableNotFoundError``."""
+    if table is not None:
+        with suppress(DeltaError):
+            table.update_incremental()
+            return table
+    return DeltaTable(folder)

@@ -126,13 +126,13 @@ def bring_notices_forward(site: Site) -> None:
 
 
 def make_room(site: Site) -> None:
-    """Before a round: ``blank`` has no table, and when a checkpoint is wanted, the next import of ``acme`` writes one."""
+    """Before a round: ``blank`` has no table; when a checkpoint is wanted, the next import of ``acme`` writes one."""
     shutil.rmtree(site.folder / "data" / "lake" / "blank", ignore_errors=True)
     if site.point != "lake.checkpoint_written":
         return
     folder = site.lake.folder("acme", ImportType.EVENT)
     while DeltaTable(folder).version() % _CHECKPOINT_EVERY != _CHECKPOINT_EVERY - 1:
-        DeltaTable(folder).alter.set_table_properties({"delta.enableChangeDataFeed": "false"})
+        DeltaTable(folder).alter.set_table_properties({"delta.targetFileSize": "104857600"})
 
 
 def keep_as_template(site: Site, folder: Path) -> Template:

@@ -38,6 +38,8 @@ AT_THE_DESK = ("publish.", "rename.", "collect.", "take.", "notices.", "notice."
 _QUICK = {
     "SEALDROP_MAIL__POLL_S": "0.1",
     "SEALDROP_MAIL__RETRY_FLOOR_S": "0.2",
+    "SEALDROP_NOTICES__MAILS_PER_HOUR": "10000",
+    "SEALDROP_RETENTION__ARCHIVE_DAYS": "0",
     "SEALDROP_WATCH__RESCAN_S": "0.2",
     "SEALDROP_WORKER__CHUNK_BYTES": "4000",
     "SEALDROP_WORKER__LEASE_S": "1",

@@ -14,8 +14,8 @@ from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 from sqlalchemy import select
 
+from ingest.ledger.deliveries import Deliveries
 from ingest.ledger.imports import Imports
-from ingest.ledger.outbox import Outbox
 from ingest.ledger.tables import notices
 from ingest.report import Report
 from ingest.results import report_name
@@ -198,7 +198,7 @@ def _judge_results(site: Site, report: Report, wrong: Any) -> None:
 
 
 def _judge_notices(site: Site, report: Report, wrong: Any) -> None:
-    deliveries = Outbox(site.database).of_import(report.id)
+    deliveries = Deliveries(site.database).of_import(report.id)
     stages = Counter((delivery.stage, delivery.recipient, delivery.state) for delivery in deliveries)
     recipient = EMAIL[report.account]
     if stages != Counter([("picked_up", recipient, "sent"), ("succeeded", recipient, "sent")]):

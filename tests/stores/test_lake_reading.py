@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import duckdb
 import polars as pl
@@ -101,3 +103,13 @@ def test_time_filters_of_other_engines_use_our_statistics_rightly(orders: Lake) 
     at = (NOON + timedelta(seconds=9)).isoformat()
     assert len(table.file_uris(file_pruning_predicate=[("ts", ">=", at)])) == 2
     assert len(table.file_uris(file_pruning_predicate=[("_import", "=", "views")])) == 1
+
+
+def test_table_that_was_made_anew_under_a_reader_is_read_anew(root: Path, lake: Lake, put: Put, frame: Frame) -> None:
+    for number in range(3):
+        put(f"old-{number}", [frame(number, 1, {})], {})
+    assert len(lake.events("acme")) == 3
+    shutil.rmtree(lake.folder("acme", EVENT))
+    put("new", [frame(9, 1, {})], {}, into=Lake(root))
+    assert len(lake.events("acme")) == 1
+    assert put("newer", [frame(10, 1, {})], {}) == 1
