@@ -16,9 +16,10 @@ from pathlib import Path
 import asyncssh
 import pytest
 
+from ingest.disk import Disk
 from ingest.door import Door, describe_host_key, make_host_key
 from ingest.ledger.ssh_keys import Access
-from ingest.settings import DoorSettings
+from ingest.settings import DiskSettings, DoorSettings
 from ingest.spool import Spool
 from ingest.ssh_keys import read_ssh_key
 
@@ -235,6 +236,7 @@ def open_site(tmp_path: Path, keys: Path) -> OpenSite:
             spool,
             accesses=accesses,
             published=published or note,
+            disk=Disk([spool.root], DiskSettings(min_free_bytes=0, min_free_inodes=0)),
         )
         site = Site(door, spool, tmp_path, recorded, known)
         await door.start()
