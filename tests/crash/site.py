@@ -223,9 +223,9 @@ class Forked(Site):
         """Have another failpoint from now on; nothing is under way."""
         before, self.point = self.point, point
         if before != point and (str(before).startswith(AT_THE_DESK) or self._is_at_the_desk):
-            self._end(self._desk)
+            self.end(self._desk)
             await self.mend()
-        self._end(self._victim)
+        self.end(self._victim)
         self._victim = None if self._is_at_the_desk else self.fork("worker", armed=True)
 
     async def open(self) -> None:
@@ -252,7 +252,7 @@ class Forked(Site):
 
     def kill(self) -> None:
         for pid in (self._desk, self._heir, self._victim):
-            self._end(pid)
+            self.end(pid)
         self._desk = self._heir = self._victim = None
 
     def is_alive(self, pid: int) -> bool:
@@ -268,6 +268,6 @@ class Forked(Site):
     def _is_at_the_desk(self) -> bool:
         return self.point is not None and self.point.startswith(AT_THE_DESK)
 
-    def _end(self, pid: int | None) -> None:
+    def end(self, pid: int | None) -> None:
         if pid is not None:
             self._nursery.ask(kill=pid)

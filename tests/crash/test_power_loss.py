@@ -20,10 +20,8 @@ pytestmark = pytest.mark.skipif(compiler() is None, reason="no C compiler, which
 _POINTS = (
     "publish.named",
     "collect.received",
-    "take.moved",
     "take.synced",
     "lake.table_made",
-    "lake.file_synced",
     "lake.entry_written",
     "lake.committed",
     "result.moved",

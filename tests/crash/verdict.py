@@ -162,9 +162,7 @@ def judge(site: Site, tag: str, reference: dict[str, Stored], watch: Watch) -> V
     return verdict
 
 
-def _judge_import(
-    site: Site, item: Item, report: Report, reference: Stored, watch: Watch, verdict: Verdict
-) -> None:
+def _judge_import(site: Site, item: Item, report: Report, reference: Stored, watch: Watch, verdict: Verdict) -> None:
     def wrong(what: str) -> None:
         verdict.other.append(f"{item.name} ({report.id}): {what}")
 
