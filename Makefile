@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check lint types docs bench differential fuzz clean
+.PHONY: demo test check lint types docs bench differential crash fuzz clean
 
 demo: $(VENV)/.installed
 	$(BIN)/sealdrop demo
@@ -36,6 +36,12 @@ bench: $(VENV)/.installed-dev system-programs
 # The whole matrix of the differential test: our reader, gpg and Sequoia on thousands of messages.
 differential: $(VENV)/.installed-dev system-programs
 	SEALDROP_DIFFERENTIAL=full $(BIN)/pytest tests/openpgp_differential
+
+# SIGKILL at every failpoint of the real service, RUNS times each, and LOSSES of power at each; some 40 minutes on two cores.
+RUNS ?= 20
+LOSSES ?= 3
+crash: $(VENV)/.installed-dev system-programs
+	$(BIN)/python -m tests.crash --runs $(RUNS) --power $(LOSSES)
 
 # Each rule of fuzz/rules.py for SECONDS under atheris, two at a time, then for a tenth of it under hypothesis.
 SECONDS ?= 1800

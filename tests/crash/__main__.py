@@ -49,7 +49,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="sealdrop-crash-") as folder:
         ground = asyncio.run(prepare(Path(folder)))
         if ground.shim is None and given.power:
-            print("no C compiler: no loss of power is tried", file=sys.stderr)
+            sys.stderr.write("no C compiler: no loss of power is tried\n")
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(given.jobs, mp_context=context) as pool:
             running = [pool.submit(score, ground, point, given.runs, given.power) for point in points]
@@ -57,12 +57,11 @@ def main() -> int:
                 result = done.result()
                 scores[result.failpoint] = result
                 word = "good" if result.good else "WRONG"
-                print(f"{len(scores)}/{len(points)} {result.failpoint}: {word}, {result.seconds} s", file=sys.stderr)
+                sys.stderr.write(f"{len(scores)}/{len(points)} {result.failpoint}: {word}, {result.seconds} s\n")
+                sys.stderr.flush()
     ordered = [scores[point] for point in points]
-    if given.json:
-        print(json.dumps([asdict(each) for each in ordered], indent=2))
-    else:
-        print(_table(ordered))
+    told = json.dumps([asdict(each) for each in ordered], indent=2) if given.json else _table(ordered)
+    sys.stdout.write(told + "\n")
     return 0 if all(each.good for each in ordered) else 1
 
 

@@ -42,7 +42,8 @@ class Children:
         if "alive" in wish:
             return self._code(wish["alive"], os.WNOHANG) is None
         if "nudge" in wish:
-            return self._lines[wish["nudge"]].send()
+            self._lines[wish["nudge"]].send()
+            return True
         return self._kill(wish["kill"])
 
     def end(self) -> None:

@@ -126,7 +126,7 @@ def bring_notices_forward(site: Site) -> None:
 
 
 def make_room(site: Site) -> None:
-    """Before a round: ``blank`` has no table, and when a checkpoint is wanted, the next import of ``acme`` writes one."""
+    """Before a round: ``blank`` has no table; when a checkpoint is wanted, the next import of ``acme`` writes one."""
     shutil.rmtree(site.folder / "data" / "lake" / "blank", ignore_errors=True)
     if site.point != "lake.checkpoint_written":
         return

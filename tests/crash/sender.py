@@ -2,8 +2,8 @@
 
 Each account sends its files in one session, data file first. When the session breaks, the sender waits, asks the
 operator whether its manifest has arrived (in the drop, complete, or in an import), and sends what has not. What was
-acknowledged it never sends again: that must not get lost. By SFTP alone it could not tell a complete file from one whose
-CLOSE was lost, since both are listed; a sender who does not ask sends again, and that is another import.
+acknowledged it never sends again: that must not get lost. By SFTP alone it could not tell a complete file from one
+whose CLOSE was lost, since both are listed; a sender who does not ask sends again, and that is another import.
 """
 
 from __future__ import annotations

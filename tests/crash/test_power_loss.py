@@ -1,4 +1,4 @@
-"""A loss of power on the way of an import: everything that no fsync covered is gone; `make crash` does it everywhere."""
+"""A loss of power on the way of an import: what no fsync covered is gone. `make crash` does it at every failpoint."""
 
 from __future__ import annotations
 

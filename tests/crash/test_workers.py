@@ -21,7 +21,6 @@ from tests.crash.site import Forked, Nursery, Served, wait_until
 from tests.crash.verdict import Watch, judge
 from tests.crash.workload import ITEMS, Item, Template
 
-
 POISON = Item(
     "poison",
     "acme",
@@ -66,7 +65,7 @@ class Crowded(Forked):
 
 
 async def test_worker_stopped_past_its_lease_changes_nothing_when_it_comes_back(ground: Ground, tmp_path: Path) -> None:
-    """FAULTS.md W2: SIGSTOP before and after the commit, another finishes, SIGCONT: one import, one commit, one mail."""
+    """FAULTS.md W2: SIGSTOP before and after the commit, another finishes, SIGCONT: one commit, verdict and mail."""
     await asyncio.gather(
         *(
             _stop_and_continue(
