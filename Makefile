@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check lint types docs bench differential long java fuzz clean
+.PHONY: demo test check lint types docs bench differential long java crash fuzz clean
 
 demo: $(VENV)/.installed
 	$(BIN)/sealdrop demo
@@ -47,6 +47,12 @@ long: $(VENV)/.installed-dev system-programs
 java: $(VENV)/.installed-dev
 	mvn --quiet --batch-mode --file tests/java/pom.xml dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/.tink-java
 	SEALDROP_TINK_JARS=$(CURDIR)/.tink-java $(BIN)/pytest tests/e2e/test_api_page.py
+
+# SIGKILL at every failpoint of the real service, RUNS times each, and LOSSES of power at each; some 40 minutes on two cores.
+RUNS ?= 20
+LOSSES ?= 3
+crash: $(VENV)/.installed-dev system-programs
+	$(BIN)/python -m tests.crash --runs $(RUNS) --power $(LOSSES)
 
 # Each rule of fuzz/rules.py for SECONDS under atheris, two at a time, then for a tenth of it under hypothesis.
 SECONDS ?= 1800

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+import failpoints
 from ingest.spool import Spool, is_allowed_name, is_in_progress_name, is_manifest_name, is_result_name
 from manifests.names import FILE_NAME
 
@@ -68,6 +69,48 @@ def test_bytes_are_durable_before_their_name_and_the_name_before_publish_returns
     monkeypatch.setattr(os, "replace", watched_replace)
     spool.publish("acme", new, "a")
     assert order == ["sync bytes", "rename", "sync drop"]
+
+
+@pytest.fixture
+def synced_folders(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The inodes of the folders that were synced, in order."""
+    order: list[int] = []
+    fsync = os.fsync
+
+    def watched(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            order.append(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    return order
+
+
+def test_file_that_was_moved_and_not_synced_is_synced_by_whoever_repeats_it(
+    spool: Spool, synced_folders: list[int]
+) -> None:
+    """FAULTS W1, W10: else it could come back into the drop after it was imported, and be imported again."""
+    put(spool, "a")
+    assert spool.take("acme", "a", ID, "data")
+    of_a_take = synced_folders[-3:]
+    assert of_a_take[-1] == spool.drop("acme").stat().st_ino
+    synced_folders.clear()
+    assert spool.take("acme", "a", ID, "data")
+    assert synced_folders == of_a_take
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_name_that_cannot_be_made_durable_is_taken_away_again(spool: Spool, *, replace: bool) -> None:
+    """FAULTS W11: its client is told that the upload failed, and sends the file again."""
+    failpoints.arm({failpoints.VARIABLE: "publish.named:1:eio"})
+    try:
+        with pytest.raises(OSError, match="Input/output error"):
+            spool.publish("acme", part(spool, b"content"), "a", replace=replace)
+    finally:
+        failpoints.arm({})
+    assert spool.files("acme") == {}
+    put(spool, "a")
+    assert set(spool.files("acme")) == {"a"}
 
 
 def test_publishing_replaces_a_file_that_nobody_has_taken(spool: Spool) -> None:

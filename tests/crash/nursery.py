@@ -43,7 +43,7 @@ class Children:
             return self._code(wish["alive"], os.WNOHANG) is None
         if "nudge" in wish:
             self._lines[wish["nudge"]].send()
-            return None
+            return True
         return self._kill(wish["kill"])
 
     def end(self) -> None:

@@ -14,6 +14,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
@@ -51,12 +52,11 @@ _QUICK = {
 
 async def wait_until(holds: Callable[[], bool], what: str) -> None:
     """Look every 20 ms; raises ``TimeoutError`` after a generous time."""
-    try:
-        async with asyncio.timeout(WAIT_S):
-            while not holds():  # noqa: ASYNC110  # it is about other processes
-                await asyncio.sleep(0.02)
-    except TimeoutError:
-        raise TimeoutError(f"not within {WAIT_S} s: {what}") from None
+    deadline = time.monotonic() + WAIT_S
+    while not holds():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {WAIT_S} s: {what}")
+        await asyncio.sleep(0.02)
 
 
 class Site(ABC):
@@ -107,7 +107,7 @@ class Site(ABC):
         self._message_ids += [mail["Message-ID"] for mail in self.mailbox.mails[len(self._message_ids) :]]
         return self._message_ids
 
-    def go_on(self) -> None:  # noqa: B027  # where workers look by themselves there is nothing to do
+    def go_on(self) -> None:  # noqa: B027  # most workers do by themselves
         """Let the workers look into the ledger."""
 
     async def close(self) -> None:
@@ -150,15 +150,18 @@ class Served(Site):
 
     async def start(self) -> None:
         opened = len(self.records("door_open"))
+        self._serve()
+        await self.door_is_open(opened)
+
+    def _serve(self) -> None:
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: ASYNC220  # it returns at once
+            self._process = subprocess.Popen(  # it returns at once
                 [str(SEALDROP), "--config", str(self.folder / "sealdrop.toml"), "serve"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 env={**os.environ, **self.environment(armed=True)},
             )
-        await self.door_is_open(opened)
 
     async def mend(self) -> bool:
         if self._process is None or self._process.poll() is None:
@@ -225,9 +228,9 @@ class Forked(Site):
         """Have another failpoint from now on; nothing is under way."""
         before, self.point = self.point, point
         if before != point and (str(before).startswith(AT_THE_DESK) or self._is_at_the_desk):
-            self._end(self._desk)
+            self.end(self._desk)
             await self.mend()
-        self._end(self._victim)
+        self.end(self._victim)
         self._victim = None if self._is_at_the_desk else self.fork("worker", armed=True)
 
     async def open(self) -> None:
@@ -254,7 +257,7 @@ class Forked(Site):
 
     def kill(self) -> None:
         for pid in (self._desk, self._heir, self._victim):
-            self._end(pid)
+            self.end(pid)
         self._desk = self._heir = self._victim = None
 
     def is_alive(self, pid: int) -> bool:
@@ -270,6 +273,6 @@ class Forked(Site):
     def _is_at_the_desk(self) -> bool:
         return self.point is not None and self.point.startswith(AT_THE_DESK)
 
-    def _end(self, pid: int | None) -> None:
+    def end(self, pid: int | None) -> None:
         if pid is not None:
             self._nursery.ask(kill=pid)

@@ -14,7 +14,7 @@ _SITES = 4
 
 
 async def test_a_kill_at_each_failpoint_loses_and_doubles_nothing(ground: Ground, tmp_path: Path) -> None:
-    """FAULTS.md W1: several imports are in flight; the lake is compared row by row with that of an undisturbed run."""
+    """FAULTS.md W1: several imports are in flight; the lake is compared row by row with that of a run without one."""
     points = list(POINTS)
     wrong: dict[str, str] = {}
 

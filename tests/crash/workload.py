@@ -94,6 +94,9 @@ class Template:
     def ssh_key(self, account: str) -> Path:
         return self.folder / f"{account}.key"
 
+    def public_key(self, account: str) -> bytes:
+        return (self.folder / f"{account}.asc").read_bytes()
+
     def manifest(self, item: Item, tag: str) -> bytes:
         facts = {"fileName": item.data_name(tag), "clientEmail": EMAIL[item.account]}
         return json.dumps({**facts, "keyId": self.key_ids[item.account], **item.manifest}).encode()
@@ -120,6 +123,7 @@ async def make_template(folder: Path) -> Template:
             app.spool.open_account(account)
             pair = make_pair(app, account, "cv25519", actor="test")
             template.key_ids[account] = pair.key_id
+            (folder / f"{account}.asc").write_bytes(pair.public_key)
             await gpg.import_public(pair.public_key)
             for item in ITEMS:
                 if item.account == account:

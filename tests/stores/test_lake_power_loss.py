@@ -99,6 +99,28 @@ def test_a_sync_that_fails_is_unavailable(
     assert lake.stored("acme", EVENT, "one") == stored
 
 
+def test_an_entry_that_could_not_be_synced_is_written_anew(root: Path, put: Put, frame: Frame) -> None:
+    """FAULTS W11: a second sync of it would succeed and prove nothing."""
+    synced: list[int] = []
+    failed: list[int] = []
+
+    def sync(path: Path) -> None:
+        if path.name == "00000000000000000001.json" and not failed:
+            failed.append(path.stat().st_ino)
+            raise OSError(errno.EIO, "Input/output error")
+        sync_path(path)
+        synced.append(path.stat().st_ino)
+
+    lake = Lake(root, sync=sync)
+    assert put("one", [frame(0, 5, PRICE)], into=lake) == 5
+    anew = entry(lake, 1).stat().st_ino
+    assert failed
+    assert anew in synced
+    assert not set(failed) & {*synced, anew}
+    assert list((lake.folder("acme", EVENT) / "_delta_log").glob("_anew*")) == []
+    assert lake.stored("acme", EVENT, "one") == len(lake.events("acme")) == 5
+
+
 def emptied(path: Path) -> None:
     path.write_bytes(b"")
 
