@@ -6,7 +6,7 @@ import asyncio
 import json
 import shutil
 import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -35,6 +35,7 @@ from keystore.passcode import make_passcode, verifier_of
 from keystore.tink_keyset import OutputPrefix
 from tests.hpke import oracle
 from tests.http.certificates import Authority
+from tests.http.data_desk import DataDesk, another, data_desk
 
 WAIT_S = 60.0
 KEEP = timedelta(days=30)
@@ -193,6 +194,20 @@ def open_site(installed: tuple[Path, Authority], tmp_path: Path) -> OpenSite:
             site.gate.set()
 
     return opened
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DataDesk]:
+    """A customer at the data endpoints, who may have anything by now."""
+    with data_desk(tmp_path_factory.mktemp("shared")) as desk:
+        yield desk
+
+
+@pytest.fixture
+def desk(shared: DataDesk) -> Iterator[DataDesk]:
+    """One who has nothing yet."""
+    with another(shared) as made:
+        yield made
 
 
 async def until(condition: Callable[[], bool]) -> None:

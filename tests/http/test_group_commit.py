@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,21 +18,9 @@ from ingest.uploads.body import read_body
 from ingest.uploads.intake import Intake
 from manifests.types import DataType, ImportType
 from stores.lake import Lake
-from tests.http.data_desk import DataDesk, another, data_desk, event, profile
+from tests.http.data_desk import DataDesk, data_desk, event, profile
 from tests.support.data_api import client
 from tests.support.workshop import ACCOUNT, Workshop
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DataDesk]:
-    with data_desk(tmp_path_factory.mktemp("shared")) as desk:
-        yield desk
-
-
-@pytest.fixture
-def desk(shared: DataDesk) -> Iterator[DataDesk]:
-    with another(shared) as made:
-        yield made
 
 
 def commits(lake: Lake, account: str, kind: ImportType = ImportType.EVENT) -> int:

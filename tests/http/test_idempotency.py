@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,23 +14,11 @@ from ingest.uploads.body import read_body
 from manifests.types import ImportType
 from stores.errors import StoreUnavailable
 from stores.lake import Lake
-from tests.http.data_desk import DataDesk, another, data_desk, event, profile
+from tests.http.data_desk import DataDesk, another, event, profile
 from tests.support.data_api import ServedApart, client
 from tests.support.workshop import ACCOUNT, Workshop
 
 MIXED = [event(Price=1), profile(tags={"$add": ["a"]}), profile("bob", Email="nobody")]
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DataDesk]:
-    with data_desk(tmp_path_factory.mktemp("shared")) as desk:
-        yield desk
-
-
-@pytest.fixture
-def desk(shared: DataDesk) -> Iterator[DataDesk]:
-    with another(shared) as made:
-        yield made
 
 
 def counts(lake: Lake, account: str) -> tuple[int, int]:

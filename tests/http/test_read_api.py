@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,21 +10,9 @@ import polars as pl
 import pytest
 
 from manifests.types import ImportType
-from tests.http.data_desk import DataDesk, another, data_desk, event, profile
+from tests.http.data_desk import DataDesk, another, event, profile
 
 NEW_YEAR = 1767225600
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DataDesk]:
-    with data_desk(tmp_path_factory.mktemp("shared")) as desk:
-        yield desk
-
-
-@pytest.fixture
-def desk(shared: DataDesk) -> Iterator[DataDesk]:
-    with another(shared) as made:
-        yield made
 
 
 def at(seconds: int, name: str = "Charged", **properties: Any) -> dict[str, Any]:

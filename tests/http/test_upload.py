@@ -12,7 +12,7 @@ import pytest
 
 from manifests import codes
 from manifests.types import DataType, ImportType
-from tests.http.data_desk import DataDesk, another, data_desk, event, profile
+from tests.http.data_desk import DataDesk, data_desk, event, profile
 
 ALONE: dict[int, list[Any]] = {
     509: [event(""), {"identity": "ann", "type": "event"}],
@@ -56,12 +56,6 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DataDesk]:
             profile(Score=5, tags=["a"], Born="$D_1457271567", Note="n", Age=7, Gender="f"),
         )
         yield desk
-
-
-@pytest.fixture
-def desk(shared: DataDesk) -> Iterator[DataDesk]:
-    with another(shared) as made:
-        yield made
 
 
 @pytest.fixture
