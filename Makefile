@@ -10,7 +10,8 @@ demo: $(VENV)/.installed
 	$(BIN)/sealdrop demo
 
 test: $(VENV)/.installed-dev system-programs
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not alone"
+	$(BIN)/pytest -m alone
 
 check: lint types test
 

@@ -31,6 +31,8 @@ from keystore.pgp_keys import PrivateKey
 from keystore.vault import Vault
 from tests.support.killed import Killed
 
+pytestmark = pytest.mark.alone  # it looks at what other processes of this user leave behind
+
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -14,6 +14,8 @@ from tests.e2e.test_import import EVENTS, event_manifest
 from tests.support.customer import Customer
 from tests.support.served import Instance, serving, wait_for
 
+pytestmark = pytest.mark.alone  # it looks at what other processes of this user leave behind
+
 GOOD, REJECTED = b"canary-good-row", b"canary-rejected-row"
 PASSPHRASE = b"canary-passphrase"
 ROW = "Charged,1735689780,u3,{},3,2025-01-07\n"

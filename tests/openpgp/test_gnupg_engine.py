@@ -23,6 +23,8 @@ from tests.openpgp.conftest import PLAIN
 from tests.openpgp.reading import plain_text, verdict
 from tests.openpgp.sender import KINDS, PASSPHRASE, Gpg
 
+pytestmark = pytest.mark.alone  # it looks at what other processes of this user leave behind
+
 OURS = f"sealdrop-gpg-{os.getpid()}-"
 ACCEPTED = [
     ("BEGIN_DECRYPTION", ""),

@@ -21,6 +21,8 @@ from tests.openpgp.conftest import PLAIN
 from tests.openpgp.reading import plain_text
 from tests.openpgp.sender import PASSPHRASE, Gpg
 
+pytestmark = pytest.mark.alone  # it looks at what other processes of this user leave behind
+
 JOBS = """
 import io, os, sys, threading, time
 from pathlib import Path
