@@ -143,8 +143,9 @@ def _fill_in(reading: Reading, key: PrivateKey, info: list[str]) -> None:
 
 def _failure(status: Status, returncode: int, messages: str, problem: str) -> Exception:
     detail = f"{problem}; gpg's status: {' '.join(word for word, _ in status)}"
-    # FAULTS.md P27: an agent without memory makes gpg say "No secret key"; that is not the sender's fault
-    if returncode < 0 or any(trouble in messages for trouble in _ENGINE_TROUBLE):
+    # FAULTS.md P27: an agent without memory makes gpg say "No secret key"; that is not the sender's fault, and a gpg
+    # that ends without a word, as one in thousands does when many start at once, has not judged the message at all
+    if returncode < 0 or not status or any(trouble in messages for trouble in _ENGINE_TROUBLE):
         return EngineFailed("The file could not be decrypted just now. It will be tried again.", detail=detail)
     if not any(word == "DECRYPTION_INFO" for word, _ in status):
         return NotThisKey(Corrupt(detail=detail))

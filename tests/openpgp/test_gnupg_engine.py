@@ -16,7 +16,7 @@ import pytest
 
 from keystore.errors import EngineFailed, Unsupported
 from keystore.openpgp import EngineName, Limits, Message, decrypt
-from keystore.openpgp.gnupg import refusal
+from keystore.openpgp.gnupg import _failure, refusal
 from keystore.pgp_keys import PrivateKey
 from tests.openpgp import packet_writer as write
 from tests.openpgp.conftest import PLAIN
@@ -239,3 +239,8 @@ def test_an_ocb_message_through_gpg(rsa: PrivateKey) -> None:
     message = decrypt(io.BytesIO(write.ocb_message(rsa, write.compressed(write.literal(PLAIN)))), [rsa], engine="gnupg")
     assert b"".join(message) == PLAIN
     assert (message.integrity, message.compression) == ("aead", "zlib")
+
+
+def test_gpg_that_ended_without_a_word_has_not_judged_the_message() -> None:
+    """FAULTS P27."""
+    assert isinstance(_failure([], 2, "", "gpg said BEGIN_DECRYPTION 0 times"), EngineFailed)
