@@ -40,6 +40,7 @@ _QUICK = {
     "SEALDROP_MAIL__POLL_S": "0.1",
     "SEALDROP_MAIL__RETRY_FLOOR_S": "0.2",
     "SEALDROP_NOTICES__MAILS_PER_HOUR": "10000",
+    "SEALDROP_OPENPGP__KEY_CACHE_S": "0.001",  # or a pair is unlocked once, and its failpoint passed no more
     "SEALDROP_RETENTION__ARCHIVE_DAYS": "0",
     "SEALDROP_WATCH__RESCAN_S": "0.2",
     "SEALDROP_WORKER__CHUNK_BYTES": "4000",
