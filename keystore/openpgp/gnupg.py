@@ -46,8 +46,9 @@ _BLOCK_BYTES = 1 << 20
 _QUEUE_BLOCKS = 4
 _LONGEST_PASSPHRASE = 255  # of gpg-agent; it would say that there is no secret key
 _POLL_S = 0.2
+# none of RLIMIT_CORE: gpg reads and sets that itself when it starts, and dies when its maximum falls in between. The
+# process of a command has none already, and gpg inherits it (`ingest.hardening`).
 _LIMITS = {
-    resource.RLIMIT_CORE: 0,
     resource.RLIMIT_AS: 1 << 30,  # measured: 6 MB resident, some 100 MB of addresses
     resource.RLIMIT_FSIZE: 64 << 20,  # its keyring is all that it writes
     resource.RLIMIT_CPU: 6 * 3600,  # what `Meter` should have ended long before
@@ -144,7 +145,7 @@ def _fill_in(reading: Reading, key: PrivateKey, info: list[str]) -> None:
 def _failure(status: Status, returncode: int, messages: str, problem: str) -> Exception:
     detail = f"{problem}; gpg's status: {' '.join(word for word, _ in status)}"
     # FAULTS.md P27: an agent without memory makes gpg say "No secret key"; that is not the sender's fault, and a gpg
-    # that ends without a word, as one in thousands does when many start at once, has not judged the message at all
+    # that ends without a status word has not judged the message at all
     if returncode < 0 or not status or any(trouble in messages for trouble in _ENGINE_TROUBLE):
         return EngineFailed("The file could not be decrypted just now. It will be tried again.", detail=detail)
     if not any(word == "DECRYPTION_INFO" for word, _ in status):
