@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from time import monotonic, sleep
 
 import structlog
@@ -129,7 +130,7 @@ class Carrier:
             raise LookupError("an import of an account that is not in the ledger")
         attempt = Attempt(lease, account)
         try:
-            self._pipeline.store(attempt, self._pick_up(attempt))
+            self._pipeline.store(attempt, self._pick_up(attempt), partial(self._queue.holding, lease))
         except (LeaseLost, LedgerUnavailable):
             raise
         except Exception as error:

@@ -221,6 +221,18 @@ def test_clock_that_steps_blocks_no_import_of_a_lost_worker(queue: Queue, import
     assert (again.lost, again.fence) == (1, 2)
 
 
+@pytest.mark.parametrize("behind", [timedelta(milliseconds=5), timedelta(seconds=2), LEASE / 2], ids=str)
+def test_clock_that_is_behind_the_worker_s_takes_no_import_from_it(
+    queue: Queue, imports: Imports, behind: timedelta
+) -> None:
+    """FAULTS W2, W8: two machines, or a clock that was set back a little; the worker is at work."""
+    received(imports)
+    lease = claimed(queue)
+    assert queue.claim(NOW - behind) is None
+    queue.heartbeat(lease, NOW + LEASE / 3)
+    assert queue.claim(NOW + LEASE / 3 - behind) is None
+
+
 @pytest.mark.parametrize("step", STEPS, ids=str)
 def test_worker_whose_clock_steps_keeps_its_import_from_the_next_beat_on(
     queue: Queue, imports: Imports, step: timedelta
