@@ -89,8 +89,9 @@ class Pipeline:
     ) -> None:
         """Pull the taken file through all steps into the lake, and commit it there within ``committing``.
 
-        A dry run stores nothing. ``attempt`` learns on the way what becomes known, also when this raises: what the steps, the keyring, the ledger
-        and the lake raise. An error of the data comes only after the message has proven itself.
+        A dry run stores nothing. ``attempt`` learns on the way what becomes known, also when this raises: what the
+        steps, the keyring, the ledger and the lake raise. An error of the data comes only after the message has proven
+        itself.
         """
         report, watch = attempt.report, attempt.watch
         settings = self._settings

@@ -173,6 +173,31 @@ def test_report_survives_the_ledger(queue: Queue, imports: Imports) -> None:
     assert imports.newest(account="other") == []
 
 
+def test_whatever_a_refused_manifest_says_can_be_recorded(queue: Queue, imports: Imports) -> None:
+    """FAULTS W4, W18: PostgreSQL refused it, so that such a manifest cost worker after worker, and nobody was told."""
+    received(imports)
+    lease = claimed(queue)
+    said = replace(lease.report, data_file="x" * 300, client_email="a\0b@" + "x" * 300, column="sc\0ore")
+    queue.settle(lease, replace(said, state=State.FAILED), [NOTICE], NOW)
+    report = imports.get(lease.report.id)
+    assert report is not None
+    assert (report.state, report.data_file, report.column) == (
+        State.FAILED,
+        "x" * 128,
+        "sc\N{REPLACEMENT CHARACTER}ore",
+    )
+    assert len(report.client_email or "") == 254
+
+
+def test_import_that_comes_back_keeps_its_place_before_all_that_are_received_later(imports: Imports) -> None:
+    """FAULTS W17, W18: an older ledger was restored, whose next number is lower."""
+    received(imports)
+    back = new_import_id(NOW)
+    imports.bring_back(back, "acme", None, received_at=NOW, sequence=5, replay_of=None, now=NOW)
+    later = [received(imports) for _ in range(5)]
+    assert [report.id for report in reversed(imports.newest())][1:] == [back, *later]
+
+
 def test_due_notices_are_given_to_one_process(queue: Queue, imports: Imports, database: Database) -> None:
     """FAULTS W7: two processes that deliver send nothing twice; one that dies loses nothing."""
     received(imports)
