@@ -32,6 +32,7 @@ class Received:
     account: str
     manifest: str
     data_file: str | None
+    replay_of: str | None
 
 
 def new_import_id(now: datetime) -> str:
@@ -81,7 +82,7 @@ class Imports:
         wanted = select(imports).where(imports.c.state == State.RECEIVED, imports.c.account == account)
         with self._database.read() as connection:
             rows = connection.execute(wanted.order_by(imports.c.sequence))
-            return [Received(row.id, row.account, row.manifest, row.data_file) for row in rows]
+            return [Received(row.id, row.account, row.manifest, row.data_file, row.replay_of) for row in rows]
 
     def forget(self, import_id: str) -> None:
         """Take back an import whose manifest was gone before it was taken; any other stays."""
