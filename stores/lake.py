@@ -108,6 +108,13 @@ class Lake:
             rows = pl.scan_delta(table).filter(pl.col("_import") == import_id).select("_sequence").head(1).collect()
         return int(rows.item()) if rows.height else None
 
+    def last_sequence(self, account: str) -> int:
+        """The highest sequence that rows of the account have; 0 when it has none. Raises as `stored`."""
+        snapshots = (self.newest(account, kind) for kind in _FOLDERS)
+        files = [snapshot.files for snapshot in snapshots if snapshot is not None]
+        highest = [some["max._sequence"].max() for some in files if "max._sequence" in some.columns]
+        return max((number for number in highest if isinstance(number, int)), default=0)
+
     def append(
         self,
         account: str,

@@ -132,6 +132,24 @@ class Imports:
                 connection.execute(_PASS_BY, {"number": sequence})
             note(connection, import_id, What.RECOVERED, now)
 
+    def pass_by(self, account: str, sequence: int, now: datetime) -> None:
+        """Give no sequence up to this one any more: the account has rows of it, which nothing in the ledger tells."""
+        row = {
+            "id": new_import_id(now),
+            "account": account,
+            "manifest": "",
+            "state": State.RECEIVED,
+            "received_at": now,
+        }
+        with self._database.write() as connection:
+            if (connection.scalar(select(func.max(imports.c.sequence))) or 0) >= sequence:
+                return
+            if connection.dialect.name == "postgresql":
+                connection.execute(_PASS_BY, {"number": sequence})
+                return
+            connection.execute(insert(imports).values(**row, sequence=sequence))
+            connection.execute(delete(imports).where(imports.c.id == row["id"]))
+
     def retry(self, import_id: str, now: datetime) -> bool:
         """Make a held or failed import whose files are kept ready again; whether it was one.
 

@@ -198,6 +198,17 @@ def test_import_that_comes_back_keeps_its_place_before_all_that_are_received_lat
     assert [report.id for report in reversed(imports.newest())][1:] == [back, *later]
 
 
+def test_sequence_that_rows_have_is_given_to_no_import(imports: Imports) -> None:
+    """FAULTS W17, W18: the lake has rows of which a restored ledger knows nothing."""
+    imports.pass_by("acme", 7, NOW)
+    first = received(imports)
+    imports.pass_by("acme", 7, NOW)
+    later = received(imports)
+    back = new_import_id(NOW)
+    imports.bring_back(back, "acme", None, received_at=NOW, sequence=7, replay_of=None, now=NOW)
+    assert [report.id for report in reversed(imports.newest())] == [back, first, later]
+
+
 def test_due_notices_are_given_to_one_process(queue: Queue, imports: Imports, database: Database) -> None:
     """FAULTS W7: two processes that deliver send nothing twice; one that dies loses nothing."""
     received(imports)
