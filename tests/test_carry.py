@@ -123,15 +123,16 @@ def test_worker_stopped_before_its_commit_stores_nothing_once_another_has_settle
     assert workshop.stages(import_id) == ["picked_up", "failed"]
 
 
-def test_stopped_worker_gives_its_import_back(workshop: Workshop) -> None:
-    """FAULTS W14: SIGTERM costs no try, and the next worker need not wait for the lease."""
+@pytest.mark.parametrize("stopped", [Interrupted, KeyboardInterrupt])
+def test_stopped_worker_gives_its_import_back(workshop: Workshop, stopped: type[BaseException]) -> None:
+    """FAULTS W14: SIGTERM, or Ctrl-C of a command, costs no try, and the next worker need not wait for the lease."""
 
     class StoppingQueue(Queue):
         def picked_up(self, *_: Any, **__: Any) -> None:
-            raise Interrupted
+            raise stopped
 
     import_id = workshop.received(CSV)
-    with pytest.raises(Interrupted):
+    with pytest.raises(stopped):
         workshop.carrier_with(StoppingQueue(workshop.app.database, lease=timedelta(seconds=60))).carry_out(
             workshop.claimed()
         )
