@@ -51,9 +51,9 @@ def recover(app: App) -> None:
             _log.error("files_without_owner", action="files_without_owner", import_id=import_id)
         else:
             _bring_back(app, owner, import_id)
-    for account in accounts:
+    for name in accounts:
         with suppress(StoreError):  # told above
-            app.imports.pass_by(account, app.lake.last_sequence(account), app.now())
+            app.imports.pass_by(name, app.lake.last_sequence(name), app.now())
 
 
 def unknown_imports(app: App) -> list[str]:
