@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from time import monotonic, sleep
 
 import structlog
@@ -85,9 +86,9 @@ class Carrier:
     def carry_out(self, lease: Lease) -> None:
         """Bring the import to an end, or to its next try.
 
-        Raises `LedgerUnavailable`, and `Interrupted`, both after it gave the import back, if the ledger let it within
-        a lease's time; of what nobody foresaw nothing. Where it could not give it back the lease ends by itself, and
-        another worker takes over.
+        Raises `LedgerUnavailable`, `Interrupted` and ``KeyboardInterrupt``, all after it gave the import back, if the
+        ledger let it within a lease's time; of what nobody foresaw nothing. Where it could not give it back the lease
+        ends by itself, and another worker takes over.
         """
         log = _log.bind(import_id=lease.report.id, account=lease.report.account, attempt=lease.report.attempts)
         log.info("import_claimed", action="import_claimed")
@@ -96,7 +97,7 @@ class Carrier:
                 self._carry(lease)
         except LeaseLost:
             log.warning("import_lease_lost", action="import_lease_lost")
-        except Interrupted:
+        except (Interrupted, KeyboardInterrupt):  # Ctrl-C, where a command carries it out
             self._give_back(lease)
             raise
         except LedgerUnavailable:
@@ -129,7 +130,7 @@ class Carrier:
             raise LookupError("an import of an account that is not in the ledger")
         attempt = Attempt(lease, account)
         try:
-            self._pipeline.store(attempt, self._pick_up(attempt))
+            self._pipeline.store(attempt, self._pick_up(attempt), partial(self._queue.holding, lease))
         except (LeaseLost, LedgerUnavailable):
             raise
         except Exception as error:

@@ -6,6 +6,7 @@ log has the cause.
 
 from __future__ import annotations
 
+import os
 import traceback
 from dataclasses import dataclass
 from enum import StrEnum
@@ -139,9 +140,11 @@ def public_of(error: Exception) -> str:
 def cause_of(error: BaseException) -> str:
     """What the log says about an error: the detail of one of ours, else its class and where it came from.
 
+    Of one of the operating system also what is wrong, as «No space left on device».
     Never the text of an error that nobody foresaw: it could hold a row's value.
     """
     if type(error) in AFTER:
         return str(getattr(error, "detail", ""))
     places = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
-    return f"{type(error).__module__}.{type(error).__qualname__} at " + " < ".join(reversed(places))
+    reason = f" ({os.strerror(error.errno)})" if isinstance(error, OSError) and isinstance(error.errno, int) else ""
+    return f"{type(error).__module__}.{type(error).__qualname__}{reason} at " + " < ".join(reversed(places))

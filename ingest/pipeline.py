@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 from collections import deque
-from contextlib import ExitStack, closing
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import replace
 
 import structlog
@@ -83,11 +84,14 @@ class Pipeline:
         self._lake = lake
         self._now = now
 
-    def store(self, attempt: Attempt, manifest: Manifest) -> None:
-        """Pull the taken file through all steps into the lake; a dry run stores nothing.
+    def store(
+        self, attempt: Attempt, manifest: Manifest, committing: Callable[[], AbstractContextManager[None]]
+    ) -> None:
+        """Pull the taken file through all steps into the lake, and commit it there within ``committing``.
 
-        ``attempt`` learns on the way what becomes known, also when this raises: what the steps, the keyring, the ledger
-        and the lake raise. An error of the data comes only after the message has proven itself.
+        A dry run stores nothing. ``attempt`` learns on the way what becomes known, also when this raises: what the
+        steps, the keyring, the ledger and the lake raise. An error of the data comes only after the message has proven
+        itself.
         """
         report, watch = attempt.report, attempt.watch
         settings = self._settings
@@ -138,7 +142,9 @@ class Pipeline:
                 if manifest.dry_run:
                     attempt.report = replace(attempt.report, preview=preview(plan, tally, accepted, watch))
                 else:
-                    attempt.rows_stored = load(self._lake, report, origin, manifest.type, plan, accepted, watch)
+                    attempt.rows_stored = load(
+                        self._lake, report, origin, manifest.type, plan, accepted, watch, committing
+                    )
                     passing("load.stored")
                     self._history.add_event_names(report.account, names.stored, self._now())
                     passing("load.names_recorded")

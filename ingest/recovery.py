@@ -5,6 +5,7 @@
 - files of an import that the ledger does not know, as after an older ledger was restored: the import comes back under
   its own ID. If the lake has its rows it succeeds without storing them again; if not it is carried out;
 - such files whose account is not known either: left where they are, told here and by `sealdrop check`;
+- rows in the lake of which the ledger knows nothing, as of uploads by HTTP: what is received now comes after them;
 - an import in the ledger whose files are gone: carried out like any other. It succeeds if the lake has its rows;
   otherwise it fails as `manifest.file_missing`, and its sender is told (`ingest.carry`).
 
@@ -50,6 +51,9 @@ def recover(app: App) -> None:
             _log.error("files_without_owner", action="files_without_owner", import_id=import_id)
         else:
             _bring_back(app, owner, import_id)
+    for name in accounts:
+        with suppress(StoreError):  # told above
+            app.imports.pass_by(name, app.lake.last_sequence(name), app.now())
 
 
 def unknown_imports(app: App) -> list[str]:

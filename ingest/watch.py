@@ -12,7 +12,6 @@ import contextlib
 import structlog
 from watchfiles import awatch
 
-from ingest.errors import LedgerUnavailable
 from ingest.ledger.accounts import Accounts
 from ingest.lonely_files import LonelyFiles
 from ingest.outcomes import cause_of
@@ -51,8 +50,8 @@ def _scan(spool: Spool, accounts: Accounts, collector: Collector, lonely_files: 
     """One look into every drop; whatever is wrong with one keeps no other from being looked into."""
     try:
         all_accounts = accounts.all()
-    except LedgerUnavailable as error:
-        _log.warning("ledger_unavailable", action="ledger_unavailable", detail=error.detail)
+    except Exception as error:  # as below; a ledger that is being put back may be anything for a moment
+        _log.warning("ledger_unavailable", action="ledger_unavailable", detail=cause_of(error))
         return
     for account in all_accounts:
         try:

@@ -17,8 +17,8 @@ Diagnostics: `StoreUnavailable` is worth another try, `StoreConflict` is worth o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -108,6 +108,13 @@ class Lake:
             rows = pl.scan_delta(table).filter(pl.col("_import") == import_id).select("_sequence").head(1).collect()
         return int(rows.item()) if rows.height else None
 
+    def last_sequence(self, account: str) -> int:
+        """The highest sequence that rows of the account have; 0 when it has none. Raises as `stored`."""
+        snapshots = (self.newest(account, kind) for kind in _FOLDERS)
+        files = [snapshot.files for snapshot in snapshots if snapshot is not None]
+        highest = [some["max._sequence"].max() for some in files if "max._sequence" in some.columns]
+        return max((number for number in highest if isinstance(number, int)), default=0)
+
     def append(
         self,
         account: str,
@@ -119,12 +126,14 @@ class Lake:
         properties: Mapping[str, DataType],
         frames: Iterator[pl.DataFrame],
         mark: Mark | None = None,
+        committing: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> int:
         """Store an import's rows in one commit and return their number; durable when this returns.
 
         ``frames`` have the columns `_row`, the user columns, for events ``evtName`` and ``ts``, and exactly the
         ``properties``, in any order, of the types in `stores.columns.POLARS`; each becomes a row group, so some ten
-        thousand rows each are good. ``received_at`` is aware. Who made ``frames`` closes it.
+        thousand rows each are good. ``received_at`` is aware. Who made ``frames`` closes it. ``committing`` is entered
+        around the commit, once all frames are drawn: what it raises there passes out, and nothing is committed.
 
         Idempotent: when the ID (or the ``mark``, if the commit is to have one instead) is there already, draws
         nothing from ``frames`` and returns the rows stored then; of several callers with one ID at once, one commits
@@ -158,12 +167,13 @@ class Lake:
             if not file.rows:
                 return 0
             add = file.finish(self._sync)
-            file.keep()  # a commit that fails may have happened: better an unused file than a missing one
-            try:
-                version = where.commit(add, mark, properties)
-            except StoreConflict:
-                file.release()
-                raise
+            with committing():
+                file.keep()  # a commit that fails may have happened: better an unused file than a missing one
+                try:
+                    version = where.commit(add, mark, properties)
+                except StoreConflict:
+                    file.release()
+                    raise
             if version is None:
                 file.release()
                 return _stored(where, import_id, mark) or 0

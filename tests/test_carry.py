@@ -104,15 +104,35 @@ def test_stale_worker_changes_neither_ledger_nor_results(workshop: Workshop) -> 
     assert workshop.stages(import_id) == ["picked_up", "succeeded"]
 
 
-def test_stopped_worker_gives_its_import_back(workshop: Workshop) -> None:
-    """FAULTS W14: SIGTERM costs no try, and the next worker need not wait for the lease."""
+def test_worker_stopped_before_its_commit_stores_nothing_once_another_has_settled(workshop: Workshop) -> None:
+    """FAULTS W2: SIGSTOP before the commit; meanwhile the account is closed, so the other worker fails the import."""
+
+    class StoppedQueue(Queue):
+        def picked_up(self, *picked_up: Any) -> None:
+            super().picked_up(*picked_up)
+            workshop.pass_time(seconds=61)
+            workshop.app.accounts.set_state(ACCOUNT, "disabled", now=workshop.now, actor="test")
+            assert workshop.carried_out().code == "account.disabled"
+
+    import_id = workshop.received(CSV)
+    queue = StoppedQueue(workshop.app.database, lease=timedelta(seconds=60))
+    workshop.carrier_with(queue).carry_out(workshop.claimed())
+    assert workshop.report(import_id).state == State.FAILED
+    assert workshop.app.lake.stored(ACCOUNT, ImportType.PROFILE, import_id) is None
+    assert not list(workshop.app.lake.folder(ACCOUNT, ImportType.PROFILE).glob("*.parquet"))
+    assert workshop.stages(import_id) == ["picked_up", "failed"]
+
+
+@pytest.mark.parametrize("stopped", [Interrupted, KeyboardInterrupt])
+def test_stopped_worker_gives_its_import_back(workshop: Workshop, stopped: type[BaseException]) -> None:
+    """FAULTS W14: SIGTERM, or Ctrl-C of a command, costs no try, and the next worker need not wait for the lease."""
 
     class StoppingQueue(Queue):
         def picked_up(self, *_: Any, **__: Any) -> None:
-            raise Interrupted
+            raise stopped
 
     import_id = workshop.received(CSV)
-    with pytest.raises(Interrupted):
+    with pytest.raises(stopped):
         workshop.carrier_with(StoppingQueue(workshop.app.database, lease=timedelta(seconds=60))).carry_out(
             workshop.claimed()
         )

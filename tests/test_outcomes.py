@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 
 import pytest
@@ -55,6 +56,14 @@ def test_known_error_tells_its_own_code_and_text() -> None:
     assert code_of(error) == "manifest.file_missing"
     assert public_of(error) == "The data file is gone."
     assert cause_of(error) == "inode 7"
+
+
+def test_cause_of_a_refusal_of_the_disk_says_which_but_not_of_what() -> None:
+    """FAULTS W12: whoever reads the log must know whether to make room or to mount it anew."""
+    cause = cause_of(raised(OSError(errno.EROFS, "canary", "/canary")))
+    assert cause.startswith("builtins.OSError (Read-only file system) at ")
+    assert "canary" not in cause
+    assert cause_of(raised(OSError("canary", "canary"))).startswith("builtins.OSError at ")
 
 
 def test_every_corrupt_message_has_one_text() -> None:

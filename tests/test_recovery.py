@@ -82,6 +82,20 @@ def test_stored_import_that_the_ledger_forgot_is_recognised_and_not_stored_again
     assert rows_stored(workshop, fourth) == 1
 
 
+def test_what_is_sent_after_a_restore_counts_more_than_rows_that_the_ledger_forgot(workshop: Workshop) -> None:
+    """Rows without files, as of uploads by HTTP or of swept imports: a later update of the same user must win."""
+    backup = Backup(workshop)
+    for score in range(5):
+        forgotten = received(workshop, f"identity,score\nu1,old{score}\n")
+        workshop.carried_out()
+        workshop.app.spool.discard_taken(forgotten)
+    backup.restore()
+    recover(workshop.app)
+    received(workshop, "identity,score\nu1,newest\n")
+    workshop.carried_out()
+    assert workshop.app.lake.profile(ACCOUNT, "identity", "u1") == {"identity": "u1", "score": "newest"}
+
+
 def test_import_that_was_not_stored_yet_comes_back_and_is_stored_once(workshop: Workshop) -> None:
     backup = Backup(workshop)
     import_id = received(workshop)

@@ -12,9 +12,12 @@ import pytest
 
 from ingest.by_hand import replay
 from ingest.errors import MoveRefused, ReplayRefused
+from ingest.ledger.imports import new_import_id
 from ingest.ledger.queue import Queue
 from ingest.report import Report
 from ingest.states import State
+from ingest.steps.collect import Collector
+from keystore.pgp_encrypt import encrypt_to
 from tests.support.workshop import ACCOUNT, EMAIL, Workshop
 from tests.test_carry import ForgetfulQueue
 
@@ -55,6 +58,24 @@ def test_failed_import_is_replayed_with_a_corrected_manifest(workshop: Workshop)
     assert workshop.result(report.id)["replay_of"] == failed
     (entry,) = [e for e in workshop.app.timeline.of_import(failed) if e.what == "replayed"]
     assert entry.detail == {"replay": report.id}
+
+
+def test_replay_that_was_cut_off_takes_nothing_that_was_sent_since(workshop: Workshop) -> None:
+    """FAULTS W1, W3: killed between the ledger and its files; the rows of the new upload would count as stored."""
+    old = workshop.received(CSV)
+    workshop.carried_out()
+    app, cut_off = workshop.app, new_import_id(workshop.now)
+    app.imports.receive(cut_off, ACCOUNT, "users.manifest", "users.csv.asc", workshop.now, replay_of=old)
+    drop = app.spool.drop(ACCOUNT)
+    (drop / "users.csv.asc").write_bytes(encrypt_to(workshop.key.public_key, CSV.replace("u1,", "new,").encode()))
+    (drop / "users.manifest").write_bytes(manifest(workshop))
+    collector = Collector(app.spool, app.imports, now=app.now, on_ready=lambda _: None, settle_s=0.0)
+    collector.published(ACCOUNT, "users.csv.asc")
+    collector.published(ACCOUNT, "users.manifest")
+    assert app.imports.get(cut_off) is None
+    assert not app.spool.taken_files(cut_off)
+    report = workshop.carried_out()
+    assert (report.replay_of, report.rows_stored) == (None, 50)
 
 
 def test_replay_stores_only_the_rows_that_were_rejected(workshop: Workshop) -> None:

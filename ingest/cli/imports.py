@@ -206,9 +206,20 @@ def _carried_out(parts: App, import_id: str) -> Report:
             lease = parts.queue.claim(parts.now(), only=import_id)
             if lease is not None:
                 parts.carrier.carry_out(lease)
+                _tell_if_deferred(_needed(parts, import_id))
             else:
                 time.sleep(_POLL_S)
     return report
+
+
+def _tell_if_deferred(report: Report) -> None:
+    """Why nothing seems to happen, and that whoever asked for it need not wait."""
+    if report.state == State.DEFERRED:
+        err.print(f"{report.code}: {report.message}", markup=False)
+        hint(
+            f"It is tried again by itself. Ctrl-C leaves it to the service: `sealdrop imports watch {report.id}` shows "
+            "how it goes."
+        )
 
 
 def _needed(parts: App, import_id: str) -> Report:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, delete, func, insert, or_, select, update
+from sqlalchemy import Column, RowMapping, delete, func, insert, or_, select, text, update
 
 from ingest.errors import MoveRefused
 from ingest.ledger import replays
@@ -19,6 +19,9 @@ from ingest.report import Drift, FileColumn, PropertyPreview, RejectedRow, Repor
 from ingest.states import ENDS, State
 
 _AT_ONCE = 500
+_PASS_BY = text(
+    "SELECT nextval('imports_sequence_seq') FROM imports_sequence_seq, generate_series(last_value, :number)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,7 @@ class Received:
     account: str
     manifest: str
     data_file: str | None
+    replay_of: str | None
 
 
 def new_import_id(now: datetime) -> str:
@@ -78,7 +82,7 @@ class Imports:
         wanted = select(imports).where(imports.c.state == State.RECEIVED, imports.c.account == account)
         with self._database.read() as connection:
             rows = connection.execute(wanted.order_by(imports.c.sequence))
-            return [Received(row.id, row.account, row.manifest, row.data_file) for row in rows]
+            return [Received(row.id, row.account, row.manifest, row.data_file, row.replay_of) for row in rows]
 
     def forget(self, import_id: str) -> None:
         """Take back an import whose manifest was gone before it was taken; any other stays."""
@@ -124,7 +128,27 @@ class Imports:
                     **facts, **place, state=State.READY, received_at=received_at, replay_of=replay_of
                 )
             )
+            if place and connection.dialect.name == "postgresql":  # SQLite sees to it that no number comes again
+                connection.execute(_PASS_BY, {"number": sequence})
             note(connection, import_id, What.RECOVERED, now)
+
+    def pass_by(self, account: str, sequence: int, now: datetime) -> None:
+        """Give no sequence up to this one any more: the account has rows of it, which nothing in the ledger tells."""
+        row = {
+            "id": new_import_id(now),
+            "account": account,
+            "manifest": "",
+            "state": State.RECEIVED,
+            "received_at": now,
+        }
+        with self._database.write() as connection:
+            if (connection.scalar(select(func.max(imports.c.sequence))) or 0) >= sequence:
+                return
+            if connection.dialect.name == "postgresql":
+                connection.execute(_PASS_BY, {"number": sequence})
+                return
+            connection.execute(insert(imports).values(**row, sequence=sequence))
+            connection.execute(delete(imports).where(imports.c.id == row["id"]))
 
     def retry(self, import_id: str, now: datetime) -> bool:
         """Make a held or failed import whose files are kept ready again; whether it was one.
@@ -261,16 +285,16 @@ def columns_of(report: Report) -> dict[str, Any]:
     """What a report sets in its row: everything that becomes known after receipt."""
     return {
         "type": report.type,
-        "data_file": report.data_file,
+        "data_file": _fitting(report.data_file, imports.c.data_file),
         "key_id": report.key_id,
         "pair": report.pair,
         "signature": report.signature,
         "signer": report.signer,
-        "client_email": report.client_email,
+        "client_email": _fitting(report.client_email, imports.c.client_email),
         "code": report.code,
         "message": report.message,
         "remedy": report.remedy,
-        "failed_column": report.column,
+        "failed_column": _fitting(report.column, imports.c.failed_column),
         "rows_read": report.rows_read,
         "rows_stored": report.rows_stored,
         "rows_rejected": report.rows_rejected,
@@ -287,3 +311,9 @@ def columns_of(report: Report) -> dict[str, Any]:
         "drift": [asdict(drift) for drift in report.drift],
         "preview": [asdict(preview) for preview in report.preview],
     }
+
+
+def _fitting(said: str | None, column: Column[Any]) -> str | None:
+    """What a refused manifest says, as every engine takes it: PostgreSQL has no NUL, and no text that is too long."""
+    most: int | None = getattr(column.type, "length", None)
+    return None if said is None else said.replace("\0", "\N{REPLACEMENT CHARACTER}")[:most]

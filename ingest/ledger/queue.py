@@ -2,14 +2,15 @@
 
 A worker claims an import for some time and renews the lease while it works. Each claim raises the import's fence;
 whatever the worker settles names its fence, so a worker that lost its lease (stopped, cut off, slow) can no longer
-settle anything (FAULTS.md W2).
+settle anything, nor commit rows to the lake (FAULTS.md W2).
 """
 
 from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -79,8 +80,11 @@ class Queue:
         return self._claim(select(imports).where(imports.c.id == import_id, waiting), now)
 
     def _is_lost(self, now: datetime) -> ColumnElement[bool]:
-        """Whether an import's worker has not renewed its lease: it ended, or no lease given now could be so long."""
-        too_far = imports.c.lease_until > now + self._lease
+        """Whether an import's worker has not renewed its lease: it ended, or no lease given now could be so long.
+
+        Twice as long, as the worker's clock may be ahead of this one: that of another machine, or before a step back.
+        """
+        too_far = imports.c.lease_until > now + 2 * self._lease
         return and_(imports.c.state == State.RUNNING, or_(imports.c.lease_until < now, too_far))
 
     def _claim(self, wanted: Select[Any], now: datetime) -> Lease | None:
@@ -112,6 +116,18 @@ class Queue:
         """Renew the lease from ``now``. Raises `LeaseLost`."""
         with self._database.write() as connection:
             _update(connection, lease, lease_until=now + self._lease)
+
+    @contextmanager
+    def holding(self, lease: Lease) -> Iterator[None]:
+        """Let nobody take the import over for the block, in which its rows are committed (FAULTS.md W2).
+
+        Raises `LeaseLost` before the block. On SQLite nobody writes to the ledger meanwhile.
+        """
+        held = select(imports.c.id).where(_is_held(lease)).with_for_update()
+        with self._database.write() as connection:
+            if connection.execute(held).first() is None:
+                raise LeaseLost(lease.report.id)
+            yield
 
     def picked_up(self, lease: Lease, report: Report, notices: Sequence[NewNotice], now: datetime) -> None:
         """Record what the manifest says, with the notices of it. Raises `LeaseLost`; notices are enqueued once."""
@@ -174,10 +190,10 @@ def _this_process() -> str:
 
 
 def _update(connection: Connection, lease: Lease, **values: object) -> None:
-    held = connection.execute(
-        update(imports)
-        .where(imports.c.id == lease.report.id, imports.c.fence == lease.fence, imports.c.state == State.RUNNING)
-        .values(**values)
-    )
+    held = connection.execute(update(imports).where(_is_held(lease)).values(**values))
     if held.rowcount != 1:
         raise LeaseLost(lease.report.id)
+
+
+def _is_held(lease: Lease) -> ColumnElement[bool]:
+    return and_(imports.c.id == lease.report.id, imports.c.fence == lease.fence, imports.c.state == State.RUNNING)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 
 import polars as pl
 
@@ -23,8 +24,9 @@ def load(
     plan: Plan,
     rows: Iterator[pl.DataFrame],
     watch: Stopwatch,
+    committing: Callable[[], AbstractContextManager[None]],
 ) -> int:
-    """Store the rows once, and return how many this import has stored.
+    """Store the rows once, within ``committing``, and return how many this import has stored.
 
     An import that is in the lake already (its worker was lost after the commit) is read once more to its end, so that
     its report is the same as if nothing had happened, and stores nothing.
@@ -40,6 +42,7 @@ def load(
                 received_at=origin.received_at,
                 properties=plan.properties,
                 frames=rows,
+                committing=committing,
             )
         deque(rows, maxlen=0)  # what the lake did not draw, having the import already
     return stored

@@ -180,6 +180,24 @@ def test_ctrl_c_ends_watching_without_a_traceback(acme: Desk) -> None:
     assert "Traceback" not in shown + said
 
 
+def test_import_that_must_wait_says_why_and_ctrl_c_leaves_it_to_the_service(acme: Desk) -> None:
+    """FAULTS W12, W14: no room on the disk."""
+    running = subprocess.Popen(
+        [str(SEALDROP), "--config", str(acme.config), "import", "run", "acme", str(acme.folder / "events.manifest")],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "SEALDROP_DISK__MIN_FREE_BYTES": str(10**15)},
+    )
+    assert running.stderr is not None
+    said = next(line for line in running.stderr if line.startswith("disk.full"))
+    assert said == "disk.full: There is no room for the file on our side at the moment.\n"
+    assert next(running.stderr).startswith("It is tried again by itself.")
+    running.send_signal(signal.SIGINT)
+    assert "Traceback" not in running.communicate(timeout=WAIT_S)[1]
+    assert running.returncode == 130
+    assert [each["state"] for each in acme.json("imports", "list")] == ["deferred"]
+
+
 def test_real_command_prints_json_to_standard_output_only(acme: Desk) -> None:
     manifest = acme.folder / "events.manifest"
     report = json.loads(sealdrop("--config", acme.config, "import", "run", "acme", manifest, "--json"))

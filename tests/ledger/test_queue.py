@@ -173,6 +173,42 @@ def test_report_survives_the_ledger(queue: Queue, imports: Imports) -> None:
     assert imports.newest(account="other") == []
 
 
+def test_whatever_a_refused_manifest_says_can_be_recorded(queue: Queue, imports: Imports) -> None:
+    """FAULTS W4, W18: PostgreSQL refused it, so that such a manifest cost worker after worker, and nobody was told."""
+    received(imports)
+    lease = claimed(queue)
+    said = replace(lease.report, data_file="x" * 300, client_email="a\0b@" + "x" * 300, column="sc\0ore")
+    queue.settle(lease, replace(said, state=State.FAILED), [NOTICE], NOW)
+    report = imports.get(lease.report.id)
+    assert report is not None
+    assert (report.state, report.data_file, report.column) == (
+        State.FAILED,
+        "x" * 128,
+        "sc\N{REPLACEMENT CHARACTER}ore",
+    )
+    assert len(report.client_email or "") == 254
+
+
+def test_import_that_comes_back_keeps_its_place_before_all_that_are_received_later(imports: Imports) -> None:
+    """FAULTS W17, W18: an older ledger was restored, whose next number is lower."""
+    received(imports)
+    back = new_import_id(NOW)
+    imports.bring_back(back, "acme", None, received_at=NOW, sequence=5, replay_of=None, now=NOW)
+    later = [received(imports) for _ in range(5)]
+    assert [report.id for report in reversed(imports.newest())][1:] == [back, *later]
+
+
+def test_sequence_that_rows_have_is_given_to_no_import(imports: Imports) -> None:
+    """FAULTS W17, W18: the lake has rows of which a restored ledger knows nothing."""
+    imports.pass_by("acme", 7, NOW)
+    first = received(imports)
+    imports.pass_by("acme", 7, NOW)
+    later = received(imports)
+    back = new_import_id(NOW)
+    imports.bring_back(back, "acme", None, received_at=NOW, sequence=7, replay_of=None, now=NOW)
+    assert [report.id for report in reversed(imports.newest())] == [back, first, later]
+
+
 def test_due_notices_are_given_to_one_process(queue: Queue, imports: Imports, database: Database) -> None:
     """FAULTS W7: two processes that deliver send nothing twice; one that dies loses nothing."""
     received(imports)
@@ -219,6 +255,18 @@ def test_clock_that_steps_blocks_no_import_of_a_lost_worker(queue: Queue, import
     again = queue.claim(NOW + LEASE * 2)
     assert again is not None
     assert (again.lost, again.fence) == (1, 2)
+
+
+@pytest.mark.parametrize("behind", [timedelta(milliseconds=5), timedelta(seconds=2), LEASE / 2], ids=str)
+def test_clock_that_is_behind_the_worker_s_takes_no_import_from_it(
+    queue: Queue, imports: Imports, behind: timedelta
+) -> None:
+    """FAULTS W2, W8: two machines, or a clock that was set back a little; the worker is at work."""
+    received(imports)
+    lease = claimed(queue)
+    assert queue.claim(NOW - behind) is None
+    queue.heartbeat(lease, NOW + LEASE / 3)
+    assert queue.claim(NOW + LEASE / 3 - behind) is None
 
 
 @pytest.mark.parametrize("step", STEPS, ids=str)
