@@ -152,7 +152,6 @@ class Carrier:
             if not was_stored:
                 self._fail(attempt, caught)
                 return
-            twin = None
         if twin is None:
             self._settle(attempt, replace(attempt.report, state=State.SUCCEEDED, code=None, message=None, remedy=None))
         elif twin.is_stored:

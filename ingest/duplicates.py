@@ -62,6 +62,8 @@ class Duplicates:
             sha256=sha256,
             duplicate_of=first.id,
             first_received_at=first.received_at,
+            code=None,  # of an earlier try
+            message=None,
         )
         return Twin(_skipped(twin, first, rows) if rows else twin, is_stored=rows > 0)
 
@@ -77,7 +79,6 @@ def _skipped(report: Report, first: Report, rows: int) -> Report:
     return replace(
         report,
         state=State.SKIPPED,
-        code=None,
         message=(
             f"Data file and manifest are byte for byte the same as those of the import {first.id}, received "
             f"{first.received_at:%Y-%m-%d %H:%M:%S} UTC. Its rows are stored already ({rows:,} stored{rejected}), and "
