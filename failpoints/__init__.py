@@ -47,6 +47,8 @@ POINTS: Mapping[str, str] = {
     "claim.leased": "the lease is written and not committed",
     "claim.committed": "the worker has the import",
     "manifest.read": "the manifest is read, and the sender not told that it was picked up",
+    "first.taken": "an import of an account that skips duplicates has the place of its bytes; it is not committed",
+    "first.committed": "no other import of the same bytes will be stored",
     "picked_up.enqueued": "the notice that it was picked up is written and not committed",
     "picked_up.committed": "the sender will be told that it was picked up",
     "key.unlocked": "the key pair is unlocked",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ingest.app import App
 from ingest.errors import MoveRefused
-from ingest.states import PairState, State
+from ingest.states import OVER, PairState, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def remove(app: App, account: str, *, actor: str) -> Ended:
         )
     stored = [key for key in app.pgp_keys.of_account(account) if key.state is not PairState.DESTROYED]
     app.pgp_keys.move(stored, PairState.DESTROYED, actor=actor, now=app.now())
-    for import_id in app.imports.ids(account, [State.SUCCEEDED, State.FAILED]):
+    for import_id in app.imports.ids(account, list(OVER)):
         app.spool.discard_taken(import_id)
     app.spool.remove_account(account)
     app.accounts.remove(account, now=app.now(), actor=actor)

@@ -18,6 +18,7 @@ from ingest.ledger.accounts import Accounts
 from ingest.ledger.api_access import ApiAccesses
 from ingest.ledger.database import Database
 from ingest.ledger.deliveries import Deliveries
+from ingest.ledger.firsts import Firsts
 from ingest.ledger.history import History
 from ingest.ledger.imports import Imports
 from ingest.ledger.keysets import Keysets
@@ -63,6 +64,7 @@ class App:
         self.imports = Imports(self.database)
         self.history = History(self.database)
         self.replays = Replays(self.database)
+        self.firsts = Firsts(self.database)
         self.sweeps = Sweeps(self.database)
         self.uploads = Uploads(self.database)
         self.queue = Queue(
@@ -132,6 +134,7 @@ class App:
     def carrier_of(self, queue: Queue) -> Carrier:
         """A carrier that takes its leases from this queue."""
         from ingest.carry import Carrier
+        from ingest.duplicates import Duplicates
         from ingest.pipeline import Pipeline
 
         pipeline = Pipeline(
@@ -151,6 +154,7 @@ class App:
             accounts=self.accounts,
             history=self.history,
             pipeline=pipeline,
+            duplicates=Duplicates(firsts=self.firsts, spool=self.spool, lake=self.lake),
             spool=self.spool,
             disk=self.disk,
             lake=self.lake,

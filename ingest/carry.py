@@ -1,5 +1,7 @@
 """Carry out one import: read its manifest, pull its file into the lake (`ingest.pipeline`), settle.
 
+A duplicate (`ingest.duplicates`) is not pulled: it is skipped, or waits for the end of the first.
+
 Whatever goes wrong ends in one place, `Carrier._fail`, which asks `ingest.outcomes` what happens next.
 """
 
@@ -21,6 +23,7 @@ from ingest.backoff import next_attempt
 from ingest.clock import Now
 from ingest.disk import Disk
 from ingest.drift import drift_between
+from ingest.duplicates import Duplicates, Twin
 from ingest.errors import (
     AccountDisabled,
     FileMissing,
@@ -68,6 +71,7 @@ class Carrier:
         accounts: Accounts,
         history: History,
         pipeline: Pipeline,
+        duplicates: Duplicates,
         spool: Spool,
         disk: Disk,
         lake: Lake,
@@ -78,6 +82,7 @@ class Carrier:
         self._accounts = accounts
         self._history = history
         self._pipeline = pipeline
+        self._duplicates = duplicates
         self._spool = spool
         self._disk = disk
         self._lake = lake
@@ -128,9 +133,15 @@ class Carrier:
         account = self._accounts.get(lease.report.account)
         if account is None:
             raise LookupError("an import of an account that is not in the ledger")
-        attempt = Attempt(lease, account)
+        attempt, twin = Attempt(lease, account), None
         try:
-            self._pipeline.store(attempt, self._pick_up(attempt), partial(self._queue.holding, lease))
+            manifest, content = self._read_manifest(attempt)
+            if account.skip_duplicates:
+                with attempt.watch.step("compare"):
+                    twin = self._duplicates.twin(attempt.report, manifest, content)
+            if twin is None:
+                self._pick_up(attempt)
+                self._pipeline.store(attempt, manifest, partial(self._queue.holding, lease))
         except (LeaseLost, LedgerUnavailable):
             raise
         except Exception as error:
@@ -142,7 +153,12 @@ class Carrier:
             if not was_stored:
                 self._fail(attempt, caught)
                 return
-        self._settle(attempt, replace(attempt.report, state=State.SUCCEEDED, code=None, message=None, remedy=None))
+        if twin is None:
+            self._settle(attempt, replace(attempt.report, state=State.SUCCEEDED, code=None, message=None, remedy=None))
+        elif twin.is_stored:
+            self._settle(attempt, twin.report)
+        else:
+            self._wait(attempt, twin)
 
     def _was_stored(self, attempt: Attempt, error: Exception) -> bool:
         """Whether the import's rows are in the lake in spite of the error: what fails after the commit undoes nothing.
@@ -164,8 +180,8 @@ class Carrier:
         attempt.rows_stored = stored
         return True
 
-    def _pick_up(self, attempt: Attempt) -> Manifest:
-        """Read the manifest, and tell the sender that the file was picked up."""
+    def _read_manifest(self, attempt: Attempt) -> tuple[Manifest, bytes]:
+        """The manifest, also as it was uploaded; the import can be carried out as far as it says."""
         if attempt.lease.lost >= self._settings.worker.max_lost:
             raise WorkerLost(f"{attempt.lease.lost} workers were lost over this import. Its files are kept.")
         self._disk.check_import(self._spool.size(attempt.report.id))
@@ -192,10 +208,28 @@ class Carrier:
             raise AccountDisabled(
                 f"The account {attempt.account.id} was closed before the file was imported. Nothing of it was stored."
             )
+        return manifest, content
+
+    def _pick_up(self, attempt: Attempt) -> None:
+        """Tell the sender that the file was picked up."""
         notices = notices_of_import(attempt.report, Stage.PICKED_UP, attempt.account)
         self._queue.picked_up(attempt.lease, attempt.report, notices, self._now())
         passing("picked_up.committed")
-        return manifest
+
+    def _wait(self, attempt: Attempt, twin: Twin) -> None:
+        """Let a duplicate wait for the end of the first: as long as it has waited already, within bounds."""
+        now, worker = self._now(), self._settings.worker
+        waited_s = (now - twin.report.received_at).total_seconds()
+        wait_s = min(max(waited_s, worker.retry_floor_s), worker.retry_ceiling_s)
+        self._queue.wait(attempt.lease, twin.report, now, next_attempt_at=now + timedelta(seconds=wait_s))
+        _log.info(
+            "import_waits",
+            action="import_waits",
+            import_id=twin.report.id,
+            account=twin.report.account,
+            end_of=twin.report.duplicate_of,
+            wait_s=wait_s,
+        )
 
     def _fail(self, attempt: Attempt, error: Exception) -> None:
         """Reject, defer or hold the import, as the table of outcomes says; nothing of it was stored."""

@@ -15,9 +15,10 @@ MOST_NAMED = 10
 class Digest:
     """The notices of one account to one recipient that were held back, counted.
 
-    ``failed`` has a count for each code, ``in_part`` counts those that succeeded with rejected rows, ``waiting`` files
-    without their counterpart, ``underway`` imports of which only the beginning was held back; ``named`` are the first
-    manifests that failed, with their codes. Times are aware UTC: of the first and the last notice.
+    ``failed`` has a count for each code, ``in_part`` counts those that succeeded with rejected rows, ``skipped`` those
+    that were the same as one before, ``waiting`` files without their counterpart, ``underway`` imports of which only
+    the beginning was held back; ``named`` are the first manifests that failed, with their codes. Times are aware UTC:
+    of the first and the last notice.
     """
 
     account: str
@@ -27,6 +28,7 @@ class Digest:
     notices: int = 0
     succeeded: int = 0
     in_part: int = 0
+    skipped: int = 0
     underway: int = 0
     waiting: int = 0
     failed: Counter[str] = field(default_factory=Counter)

@@ -61,7 +61,8 @@ class Report:
     is against the previous import of the manifest; after a dry run, which stores nothing, ``preview`` has the
     properties that it would have stored. ``pair`` is the fingerprint of the pair that opened it,
     ``signature`` what its signatures came to (`keystore.openpgp.SignatureState`), ``signer`` whose they are.
-    ``replay_of`` is the import whose files a replay was given.
+    ``replay_of`` is the import whose files a replay was given. ``duplicate_of`` is the import that had the same bytes
+    first, received at ``first_received_at``: one that is skipped for it, or waits for its end.
     """
 
     id: str
@@ -97,11 +98,13 @@ class Report:
     drift: tuple[Drift, ...] = ()
     preview: tuple[PropertyPreview, ...] = ()
     replay_of: str | None = None
+    duplicate_of: str | None = None
+    first_received_at: datetime | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The report with stable keys and only JSON types; times as ISO 8601 with ``Z``."""
         facts = asdict(self)
-        for name in ("received_at", "finished_at"):
+        for name in ("received_at", "finished_at", "first_received_at"):
             moment: datetime | None = facts[name]
             facts[name] = None if moment is None else moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         for name in ("rejects", "columns", "drift", "preview"):

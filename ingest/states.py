@@ -9,8 +9,9 @@ class State(StrEnum):
     """Where an import stands.
 
     ``received``: in the ledger, its files are being taken. ``ready``: waits for a worker. ``running``: a worker holds
-    its lease. ``deferred``: waits for its next try. ``held``: waits for the operator. ``succeeded`` and ``failed``
-    are ends.
+    its lease. ``deferred``: waits for its next try. ``held``: waits for the operator. ``succeeded``, ``failed`` and
+    ``skipped`` are ends; ``skipped``: another import has stored the rows of the same bytes, and the account wants them
+    once.
     """
 
     RECEIVED = "received"
@@ -20,6 +21,7 @@ class State(StrEnum):
     HELD = "held"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    SKIPPED = "skipped"
 
 
 MOVES: dict[State, frozenset[State]] = {
@@ -27,17 +29,26 @@ MOVES: dict[State, frozenset[State]] = {
     State.READY: frozenset({State.RUNNING}),
     # running to running: the lease ended and another worker takes over
     # running to ready: its worker was stopped in good order and gave it back
-    State.RUNNING: frozenset({State.RUNNING, State.READY, State.SUCCEEDED, State.FAILED, State.DEFERRED, State.HELD}),
+    State.RUNNING: frozenset(
+        {State.RUNNING, State.READY, State.SUCCEEDED, State.FAILED, State.DEFERRED, State.HELD, State.SKIPPED}
+    ),
     State.DEFERRED: frozenset({State.RUNNING}),
     # held or failed to ready: the operator has changed something, and lets it be tried again
     # held to failed: it was replayed with another manifest, and waits for nobody any more
     State.HELD: frozenset({State.READY, State.FAILED}),
     State.FAILED: frozenset({State.READY}),
     State.SUCCEEDED: frozenset(),
+    State.SKIPPED: frozenset(),
 }
 
-ENDS = frozenset({State.SUCCEEDED, State.FAILED, State.HELD})
+OVER = frozenset({State.SUCCEEDED, State.FAILED, State.SKIPPED})
+"""States in which nobody waits for anything: what is kept of the import is kept for a time."""
+
+ENDS = OVER | {State.HELD}
 """States in which no worker will touch the import by itself."""
+
+STORED = frozenset({State.SUCCEEDED, State.SKIPPED})
+"""States in which there is nothing left to do for the file: this import has done it, or the first of its kind."""
 
 
 class PairState(StrEnum):

@@ -42,6 +42,9 @@ def add(
     no_gnupg: Annotated[
         bool, typer.Option("--no-gnupg", help="Refuse files that only gpg could read, also where it is installed.")
     ] = False,
+    skip_duplicates: Annotated[
+        bool, typer.Option("--skip-duplicates", help="Store an upload once that comes again, byte for byte the same.")
+    ] = False,
 ) -> None:
     """Add a customer.
 
@@ -71,6 +74,7 @@ def add(
             require_encryption=not allow_plain,
             allow_legacy_ciphers=allow_legacy_ciphers,
             allow_gnupg=not no_gnupg,
+            skip_duplicates=skip_duplicates,
         )
         parts.spool.prepare()
         parts.spool.open_account(name)
@@ -104,6 +108,13 @@ def change(
             help="Whether it may send events such as App Launched, to move its history here.",
         ),
     ] = None,
+    skip_duplicates: Annotated[
+        bool | None,
+        typer.Option(
+            "--skip-duplicates/--no-skip-duplicates",
+            help="Whether an upload is stored once that comes again: data file and manifest byte for byte the same.",
+        ),
+    ] = None,
     sources: Annotated[
         str | None,
         typer.Option("--from", help='Addresses, patterns and networks from which it may log in; "" for everywhere.'),
@@ -112,10 +123,13 @@ def change(
     """Change what a customer may send and from where, for logins and imports that begin after it.
 
     Example: `sealdrop account change acme --allow-legacy-ciphers --from 192.0.2.0/24,2001:db8::/32`
+
+    Example: `sealdrop account change acme --skip-duplicates`
     """
     from ingest.ssh_keys import SshKeyRejected, checked_sources
 
-    if all(given is None for given in (allow_legacy_ciphers, allow_gnupg, allow_reserved_events, sources)):
+    changes = (allow_legacy_ciphers, allow_gnupg, allow_reserved_events, skip_duplicates, sources)
+    if all(given is None for given in changes):
         raise CommandFailed("Nothing to change was named: `sealdrop account change --help` shows what can be.")
     try:
         checked = checked_sources(sources) if sources else sources
@@ -130,6 +144,7 @@ def change(
             allow_legacy_ciphers=allow_legacy_ciphers,
             allow_gnupg=allow_gnupg,
             allow_reserved_events=allow_reserved_events,
+            skip_duplicates=skip_duplicates,
             sources=checked,
         )
     out.print(f"account {name} changed", markup=False)
@@ -180,6 +195,7 @@ def show(context: typer.Context, name: str, as_json: AsJson = False) -> None:
             "old ciphers": "allowed" if account.allow_legacy_ciphers else None,
             "GnuPG": None if account.allow_gnupg else "not used",
             "reserved events": "allowed" if account.allow_reserved_events else None,
+            "duplicates": "skipped" if account.skip_duplicates else None,
             "signers": "\n".join(signer.fingerprint for signer in signers),
             "contacts": "\n".join(account.contacts),
             "allowed domains": "\n".join(account.allowed_domains),
@@ -200,6 +216,7 @@ def _facts(account: Account) -> dict[str, Any]:
         "allow_legacy_ciphers": account.allow_legacy_ciphers,
         "allow_gnupg": account.allow_gnupg,
         "allow_reserved_events": account.allow_reserved_events,
+        "skip_duplicates": account.skip_duplicates,
         "contacts": list(account.contacts),
         "allowed_domains": list(account.allowed_domains),
         "webhook": account.webhook,

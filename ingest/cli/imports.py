@@ -25,7 +25,7 @@ from ingest.cli.show import (
     visible,
 )
 from ingest.report import Report
-from ingest.states import ENDS, State
+from ingest.states import ENDS, STORED, State
 from manifests.errors import ManifestInvalid
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ def run(
 ) -> None:
     """Take a manifest and the data file beside it as if they had been uploaded, wait, and print the report.
 
-    The files stay where they are. Exit code 0 only when the import succeeded.
+    The files stay where they are. Exit code 0 only when the import succeeded, or was skipped because the account wants
+    no duplicates and the same files were imported before.
 
     With --replay it takes the files of an import that is over, which are kept for `retention.archive_days`, as a new
     import. Rows that were stored from them before are never stored twice: only the others are.
@@ -85,7 +86,7 @@ def run(
         print_json(report.as_json())
     else:
         print_report(report)
-    raise typer.Exit(0 if report.state == State.SUCCEEDED else 1)
+    raise typer.Exit(0 if report.state in STORED else 1)
 
 
 @app.command("list")
@@ -139,7 +140,7 @@ def watch(
 ) -> None:
     """Watch imports as they go; Ctrl-C ends it.
 
-    With an import's ID it ends with that import, with exit code 0 only when it succeeded.
+    With an import's ID it ends with that import, with exit code 0 only when it succeeded or was skipped.
 
     Example: `sealdrop imports watch --account acme`
     """
@@ -150,7 +151,7 @@ def watch(
             if import_id and reports[0].state in ENDS:
                 break
             time.sleep(_POLL_S)
-    raise typer.Exit(0 if reports[0].state == State.SUCCEEDED else 1)
+    raise typer.Exit(0 if reports[0].state in STORED else 1)
 
 
 @app.command()
@@ -161,6 +162,11 @@ def retry(context: typer.Context, import_id: str) -> None:
     """
     with opened(context) as parts:
         report = _needed(parts, import_id)
+        if report.state == State.SKIPPED:
+            raise CommandFailed(
+                f"The import {import_id} was skipped, as {report.duplicate_of} has stored its rows. `sealdrop import "
+                f"run {report.account} --replay {import_id}` stores them again all the same."
+            )
         if report.state not in (State.HELD, State.FAILED):
             raise CommandFailed(
                 f"The import {import_id} is {report.state}: only one that is over, and not stored, is tried again."
@@ -246,6 +252,8 @@ def _row(report: Report) -> tuple[object, ...]:
         manifest.append(f"\n{report.code}", style="red")
     if report.dry_run:
         manifest.append("\ndry run", style="dim")
+    if report.duplicate_of is not None:
+        manifest.append(f"\nsame as {report.duplicate_of}", style="dim")
     return (
         report.id,
         styled_state(report.state),

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from ingest.ledger.deliveries import Delivery
 from ingest.report import Report
+from ingest.states import State
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON with stable keys.")]
 
@@ -32,6 +33,7 @@ _STATE_STYLE = {
     "given_up": "red",
     "pending": "yellow",
     "failed": "red",
+    "skipped": "dim",
     "held": "magenta",
     "running": "cyan",
     "deferred": "yellow",
@@ -133,10 +135,13 @@ def print_report(report: Report) -> None:
             "received": report.received_at,
             "finished": report.finished_at,
             "replay of": report.replay_of,
+            "same as": report.duplicate_of,
+            "received then": report.first_received_at,
             "dry run": "nothing was stored, as the manifest asks" if report.dry_run else None,
             "rows": f"{report.rows_read:,} read, {report.rows_stored:,} stored, {report.rows_rejected:,} rejected",
             "failure": None if report.code is None else f"{report.code}\n{report.message}",
             "column": report.column,
+            "skipped": report.message if report.state == State.SKIPPED else None,
             "remedy": report.remedy,
             "seconds": ", ".join(f"{step} {seconds:.3f}" for step, seconds in report.seconds.items()),
             "signature": " by ".join(filter(None, (_words(report.signature), report.signer))),

@@ -32,6 +32,7 @@ class Account:
     allow_reserved_events: bool
     allow_legacy_ciphers: bool
     allow_gnupg: bool
+    skip_duplicates: bool
     allowed_domains: tuple[str, ...]
     sources: str | None  # a list that `ingest.addresses` reads; `None` for everywhere
     contacts: tuple[str, ...]
@@ -58,6 +59,7 @@ class Accounts:
         require_encryption: bool = True,
         allow_legacy_ciphers: bool = False,
         allow_gnupg: bool = True,
+        skip_duplicates: bool = False,
     ) -> None:
         """Add an account with all that is given, or nothing.
 
@@ -77,6 +79,7 @@ class Accounts:
                     allow_reserved_events=False,
                     allow_legacy_ciphers=allow_legacy_ciphers,
                     allow_gnupg=allow_gnupg,
+                    skip_duplicates=skip_duplicates,
                     allowed_domains=sorted({domain.lower() for domain in allowed_domains}),
                     created_at=now,
                 )
@@ -95,6 +98,7 @@ class Accounts:
         allow_legacy_ciphers: bool | None = None,
         allow_gnupg: bool | None = None,
         allow_reserved_events: bool | None = None,
+        skip_duplicates: bool | None = None,
         sources: str | None = None,
     ) -> None:
         """Change what is given of an account, at once for logins and imports that begin after it; ``None`` leaves it
@@ -104,6 +108,7 @@ class Accounts:
             "allow_legacy_ciphers": allow_legacy_ciphers,
             "allow_gnupg": allow_gnupg,
             "allow_reserved_events": allow_reserved_events,
+            "skip_duplicates": skip_duplicates,
             "sources": sources,
         }
         values = {name: value if value != "" else None for name, value in given.items() if value is not None}
@@ -170,6 +175,7 @@ def _account(connection: Connection, row: RowMapping) -> Account:
         allow_reserved_events=row["allow_reserved_events"],
         allow_legacy_ciphers=row["allow_legacy_ciphers"],
         allow_gnupg=row["allow_gnupg"],
+        skip_duplicates=row["skip_duplicates"],
         allowed_domains=tuple(row["allowed_domains"]),
         sources=row["sources"],
         contacts=tuple(addresses),

@@ -23,7 +23,7 @@ from ingest.errors import LedgerConflict, LedgerUnavailable
 if TYPE_CHECKING:
     from alembic.config import Config
 
-SCHEMA_VERSION = "0011"
+SCHEMA_VERSION = "0012"
 _BUSY_TIMEOUT_MS = 30_000
 _MIGRATION_LOCK, _TURN_LOCK = 0x5EA1D509, 0x5EA1D50A  # any numbers that nobody else locks
 _VERSION = text("SELECT version_num FROM alembic_version")

@@ -133,6 +133,8 @@ def _digest_of(connection: Connection, account: str, digest_id: int, mails_per_h
             if row.stage == Stage.SUCCEEDED:
                 digest.succeeded += 1
                 digest.in_part += row.rows_rejected > 0
+            elif row.stage == Stage.SKIPPED:
+                digest.skipped += 1
             else:
                 digest.add_failed(row.manifest, row.code or "internal")
     if digest is None:

@@ -278,6 +278,8 @@ def report_of(row: RowMapping) -> Report:
         drift=tuple(Drift(**drift) for drift in row["drift"] or ()),
         preview=tuple(PropertyPreview(**preview) for preview in row["preview"] or ()),
         replay_of=row["replay_of"],
+        duplicate_of=row["duplicate_of"],
+        first_received_at=row["first_received_at"],
     )
 
 
@@ -310,6 +312,8 @@ def columns_of(report: Report) -> dict[str, Any]:
         "columns": [asdict(column) for column in report.columns],
         "drift": [asdict(drift) for drift in report.drift],
         "preview": [asdict(preview) for preview in report.preview],
+        "duplicate_of": report.duplicate_of,
+        "first_received_at": report.first_received_at,
     }
 
 

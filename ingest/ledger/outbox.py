@@ -46,7 +46,7 @@ def enqueue(connection: Connection, report: Report, new: Sequence[NewNotice], no
     for notice in new:
         if notice.once not in told:
             _insert(connection, notice, report.account, report.id, report.as_json(), now, import_id=report.id)
-    if any(notice.stage in (Stage.SUCCEEDED, Stage.FAILED) for notice in new):
+    if any(notice.stage in (Stage.SUCCEEDED, Stage.FAILED, Stage.SKIPPED) for notice in new):
         untold = (
             notices.c.import_id == report.id,
             notices.c.stage == Stage.STILL_RUNNING,

@@ -27,6 +27,8 @@ from ingest.ledger.timeline import What, note
 from ingest.report import Report
 from ingest.states import State
 
+_NO_DUPLICATE: dict[str, Any] = {"duplicate_of": None, "first_received_at": None}  # each try looks anew
+
 
 @dataclass(frozen=True, slots=True)
 class Lease:
@@ -102,14 +104,21 @@ class Queue:
             connection.execute(
                 update(imports)
                 .where(imports.c.id == row["id"])
-                .values(state=State.RUNNING, fence=fence, attempts=attempts, lost=lost, lease_until=now + self._lease)
+                .values(
+                    state=State.RUNNING,
+                    fence=fence,
+                    attempts=attempts,
+                    lost=lost,
+                    lease_until=now + self._lease,
+                    **_NO_DUPLICATE,
+                )
             )
             if is_lost:
                 note(connection, row["id"], What.WORKER_LOST, now, tries=row["attempts"])
             note(connection, row["id"], What.CLAIMED, now, tries=attempts, worker=_this_process())
             passing("claim.leased")
         passing("claim.committed")
-        report = replace(report_of(row), state=State.RUNNING, attempts=attempts)
+        report = replace(report_of(row), state=State.RUNNING, attempts=attempts, **_NO_DUPLICATE)
         return Lease(report, row["sequence"], fence, lost, row["give_up_at"])
 
     def heartbeat(self, lease: Lease, now: datetime) -> None:
@@ -148,6 +157,7 @@ class Queue:
     ) -> None:
         """End the import as ``report.state`` says, and enqueue its notices, in one transaction. Raises `LeaseLost`.
 
+        Whatever waits for its end is due then.
         ``while_held`` runs before the transaction commits, when no other worker can settle the import; what it raises
         undoes the settling.
         """
@@ -156,6 +166,8 @@ class Queue:
             verdict = {"state": report.state, "code": report.code, "seconds": report.seconds}
             note(connection, report.id, What.SETTLED, now, **verdict)
             enqueue(connection, report, notices, now)
+            waiting = and_(imports.c.state == State.DEFERRED, imports.c.duplicate_of == report.id)
+            connection.execute(update(imports).where(waiting).values(next_attempt_at=now))
             passing("settle.begun")
             while_held()
             passing("settle.results_written")
@@ -177,6 +189,21 @@ class Queue:
             )
             wait_s = round((next_attempt_at - now).total_seconds(), 3)
             note(connection, lease.report.id, What.DEFERRED, now, code=code, message=message, wait_s=wait_s)
+
+    def wait(self, lease: Lease, report: Report, now: datetime, *, next_attempt_at: datetime) -> None:
+        """Let the import wait for the end of ``report.duplicate_of``; this was no try. Raises `LeaseLost`."""
+        with self._database.write() as connection:
+            _update(
+                connection,
+                lease,
+                **columns_of(report),
+                state=State.DEFERRED,
+                lease_until=None,
+                next_attempt_at=next_attempt_at,
+                attempts=lease.report.attempts - 1,
+            )
+            wait_s = round((next_attempt_at - now).total_seconds(), 3)
+            note(connection, report.id, What.WAITING, now, end_of=report.duplicate_of, wait_s=wait_s)
 
     def give_back(self, lease: Lease, now: datetime) -> None:
         """Let another worker have the import at once; this one is being stopped. Raises `LeaseLost`."""

@@ -16,12 +16,12 @@ from sqlalchemy import Select, and_, delete, func, insert, select, update
 
 from ingest.ledger.database import Database
 from ingest.ledger.tables import imports, notices, sweeps, timeline
-from ingest.states import State
+from ingest.states import OVER
 
 JUMP = timedelta(days=7)
 WATCH = timedelta(days=1)
 _AT_ONCE = 100
-_OVER = imports.c.state.in_([State.SUCCEEDED, State.FAILED])
+_OVER = imports.c.state.in_(list(OVER))
 
 
 Kept = Literal["files", "results"]

@@ -95,6 +95,7 @@ accounts = Table(
     Column("allow_reserved_events", Boolean, nullable=False),
     Column("allow_legacy_ciphers", Boolean, nullable=False),
     Column("allow_gnupg", Boolean, nullable=False),
+    Column("skip_duplicates", Boolean, nullable=False, default=False),
     Column("allowed_domains", JSON, nullable=False),
     Column("sources", Text),
     Column("hpke_enabled", Boolean, nullable=False, default=False),
@@ -238,6 +239,8 @@ imports = Table(
     Column("drift", JSON),
     Column("preview", JSON),
     Column("replay_of", String(32)),  # the import that was uploaded; never one that is a replay itself
+    Column("duplicate_of", String(32)),  # the import that had the same bytes first
+    Column("first_received_at", Moment),  # when that one was received
     Column("files_removed_at", Moment),
     Column("results_removed_at", Moment),
     Index("imports_by_state", "state", "next_attempt_at"),
@@ -245,6 +248,17 @@ imports = Table(
     Index("imports_by_pair", "account", "pair", "sequence"),
     Index("imports_by_replay", "replay_of", **_where("replay_of IS NOT NULL")),
     sqlite_autoincrement=True,  # a sequence is never given twice, also not after a row was removed
+)
+
+# Of accounts that want duplicates skipped: the one import that stores the rows of an upload, known by the bytes of both
+# of its files. One that has ended without storing any loses its place to the next (`ingest.ledger.firsts`).
+firsts = Table(
+    "firsts",
+    metadata,
+    Column("account", ForeignKey("accounts.id"), primary_key=True),
+    Column("sha256", String(64), primary_key=True),
+    Column("manifest_sha256", String(64), primary_key=True),
+    Column("import_id", ForeignKey("imports.id"), nullable=False),
 )
 
 timeline = Table(

@@ -29,6 +29,7 @@ class What(StrEnum):
     WORKER_LOST = "worker_lost"
     PICKED_UP = "picked_up"
     DEFERRED = "deferred"
+    WAITING = "waiting"
     GIVEN_BACK = "given_back"
     SETTLED = "settled"
     RETRIED = "retried"

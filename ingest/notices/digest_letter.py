@@ -38,7 +38,7 @@ def write_digest_letter(notice: Notice) -> Letter:
         ),
         outcomes=_outcomes(digest),
         examples=tuple(f"{shown(each['manifest'])}: `{shown(each['code'])}`" for each in digest["named"]),
-        files=(("Reports (JSON)", "results/"),) if failed or digest["succeeded"] else (),
+        files=(("Reports (JSON)", "results/"),) if failed or digest["succeeded"] or digest.get("skipped") else (),
         note="You get this mail as one to whom those mails were addressed.",
     )
 
@@ -51,6 +51,8 @@ def _outcomes(digest: dict[str, Any]) -> tuple[str, ...]:
     if digest["succeeded"]:
         in_part = f", {digest['in_part']:,} of them with rejected rows" if digest["in_part"] else ""
         lines.append(f"{counted(digest['succeeded'], 'import')} succeeded{in_part}")
+    if skipped := digest.get("skipped", 0):  # one that waited while this was brought to this version has none
+        lines.append(f"{counted(skipped, 'import')} skipped, being the same as one before")
     if digest["underway"]:
         lines.append(f"{counted(digest['underway'], 'import')} picked up; other mails tell how they ended")
     if digest["waiting"]:

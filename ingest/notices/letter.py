@@ -26,7 +26,15 @@ _KINDS = {"event": "events", "profile": "profiles"}
 
 
 # a notice that waited while the service was brought to this version lacks them
-_LATER_KEYS: dict[str, Any] = {"signature": None, "signer": None, "dry_run": False, "drift": [], "preview": []}
+_LATER_KEYS: dict[str, Any] = {
+    "signature": None,
+    "signer": None,
+    "dry_run": False,
+    "drift": [],
+    "preview": [],
+    "duplicate_of": None,
+    "first_received_at": None,
+}
 
 
 class Tone(StrEnum):
@@ -93,15 +101,16 @@ def write_letter(notice: Notice) -> Letter:
         subject, label, tone, title, lead = _still_running(report, notice.created_at)
     else:
         subject, label, tone, title, lead = _HEADINGS[Stage(notice.stage)](report)
-    failed, over = notice.stage is Stage.FAILED, notice.stage in (Stage.SUCCEEDED, Stage.FAILED)
+    failed, skipped = notice.stage is Stage.FAILED, notice.stage is Stage.SKIPPED
+    over = failed or skipped or notice.stage is Stage.SUCCEEDED
     return Letter(
         subject=subject,
         label=label,
         tone=tone,
         title=title,
         lead=lead,
-        problem=_problem(report["message"]) if failed and report["message"] else (),
-        remedy=shown(report["remedy"], _MOST_LINE_CHARACTERS) if failed and report["remedy"] else "",
+        problem=_problem(report["message"]) if (failed or skipped) and report["message"] else (),
+        remedy=shown(report["remedy"], _MOST_LINE_CHARACTERS) if (failed or skipped) and report["remedy"] else "",
         facts=_facts(report, failed=failed, over=over),
         rejects=_rejects(report) if over else (),
         more=_more(report) if over else "",
@@ -127,10 +136,10 @@ def _picked_up(report: dict[str, Any]) -> _Heading:
 
 def _still_running(report: dict[str, Any], now: datetime) -> _Heading:
     since = time_between(report["received_at"], now.isoformat(), exact=False)
-    where = {
-        "running": "It is being carried out.",
-        "deferred": "Something on our side was not available; it is tried again by itself.",
-    }.get(report["state"], "It waits for its turn.")
+    waits = "Something on our side was not available; it is tried again by itself."
+    if report["duplicate_of"]:
+        waits = f"It is the same as the import {shown(report['duplicate_of'])}, and waits for the end of that one."
+    where = {"running": "It is being carried out.", "deferred": waits}.get(report["state"], "It waits for its turn.")
     return (
         f"Still running: {header_text(report['manifest'])} - received {since} ago",
         "Still running",
@@ -180,7 +189,22 @@ def _failed(report: dict[str, Any]) -> _Heading:
     )
 
 
-_HEADINGS = {Stage.PICKED_UP: _picked_up, Stage.SUCCEEDED: _succeeded, Stage.FAILED: _failed}
+def _skipped(report: dict[str, Any]) -> _Heading:
+    return (
+        f"Skipped: {header_text(report['manifest'])} - the same upload was imported before",
+        "Skipped",
+        Tone.NEUTRAL,
+        "Nothing was stored again",
+        "The same upload was imported before, and duplicates of this account are skipped.",
+    )
+
+
+_HEADINGS = {
+    Stage.PICKED_UP: _picked_up,
+    Stage.SUCCEEDED: _succeeded,
+    Stage.FAILED: _failed,
+    Stage.SKIPPED: _skipped,
+}
 
 
 def _brief(message: str) -> str:
@@ -222,12 +246,17 @@ def _facts(report: dict[str, Any], *, failed: bool, over: bool) -> tuple[tuple[s
     if report["signature"] not in (None, "none"):
         signature = report["signature"].replace("_", " ")
         facts.append(("Signature", shown(f"{signature}, {report['signer']}" if report["signer"] else signature)))
+    if report["first_received_at"] and over:
+        facts += [
+            ("Same as import", shown(report["duplicate_of"])),
+            ("Received then", moment(report["first_received_at"])),
+        ]
     if over:
         counts = ("rows_read", "rows_stored", "rows_rejected")
         facts += [
             (key.replace("_", " ").capitalize(), f"{report[key]:,}")
             for key in counts
-            if report["rows_read"] or not failed
+            if report["rows_read"] or not (failed or report["duplicate_of"])
         ]
         if report["finished_at"]:
             facts.append(("Time taken", time_between(report["received_at"], report["finished_at"])))

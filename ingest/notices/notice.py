@@ -22,6 +22,7 @@ class Stage(StrEnum):
     STILL_RUNNING = "still_running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    SKIPPED = "skipped"
 
 
 class KeyStage(StrEnum):

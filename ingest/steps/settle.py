@@ -15,7 +15,7 @@ from ingest.notices.notice import Stage
 from ingest.report import RejectedRow, Report
 from ingest.results import reject_csv, report_bytes, report_name
 from ingest.spool import Spool
-from ingest.states import State
+from ingest.states import STORED
 from keystore.pgp_encrypt import encrypt_to
 
 _log = structlog.get_logger()
@@ -49,8 +49,8 @@ def settle(
 
     The files of ``results/`` are written while the ledger holds the import for this worker, so a worker that lost it
     writes none. The verdict does not depend on them: a disk that refuses them is logged. The cipher text is kept until
-    the sweeper comes (`ingest.retention`), so that nothing is lost by a mistake; that of a stored import only if
-    ``keep_files``.
+    the sweeper comes (`ingest.retention`), so that nothing is lost by a mistake; that of an import whose rows are
+    stored only if ``keep_files``.
     """
 
     def write_results() -> None:
@@ -61,10 +61,10 @@ def settle(
         except OSError as error:
             _log.error("results_unwritten", action="results_unwritten", import_id=report.id, error=error.strerror)
 
-    stage = Stage.SUCCEEDED if report.state == State.SUCCEEDED else Stage.FAILED
+    stage = Stage(report.state) if report.state in STORED else Stage.FAILED
     queue.settle(lease, report, notices_of_import(report, stage, account), now(), while_held=write_results)
     passing("settle.committed")
-    if report.state == State.SUCCEEDED and not keep_files:
+    if report.state in STORED and not keep_files:
         try:
             spool.discard_taken(report.id)
             passing("discard.done")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.cli.conftest import Desk
@@ -14,6 +16,7 @@ KEYS = {
     "allow_legacy_ciphers",
     "allow_gnupg",
     "allow_reserved_events",
+    "skip_duplicates",
     "webhook",
     "contacts",
     "allowed_domains",
@@ -137,14 +140,19 @@ def test_account_is_changed_and_the_rest_stays(desk: Desk) -> None:
     desk.run("account", "change", "acme", "--allow-gnupg", "--allow-reserved-events")
     assert desk.json("account", "show", "acme") == before | {"allow_reserved_events": True}
     desk.run("account", "change", "acme", "--no-reserved-events", "--no-gnupg")
+    desk.run("account", "change", "acme", "--allow-gnupg", "--skip-duplicates")
+    assert desk.json("account", "show", "acme") == before | {"skip_duplicates": True}
+    assert re.search(r"duplicates +skipped", desk.run("account", "show", "acme").out)
+    desk.run("account", "change", "acme", "--no-skip-duplicates")
+    assert desk.json("account", "show", "acme") == before
     assert "--help" in desk.fails("account", "change", "acme")
     assert "no account nobody" in desk.fails("account", "change", "nobody", "--no-gnupg")
 
 
 def test_account_may_be_added_with_its_switches(desk: Desk) -> None:
-    desk.run("account", "add", "acme", "--allow-legacy-ciphers", "--no-gnupg")
+    desk.run("account", "add", "acme", "--allow-legacy-ciphers", "--no-gnupg", "--skip-duplicates")
     shown = desk.json("account", "show", "acme")
-    assert (shown["allow_legacy_ciphers"], shown["allow_gnupg"]) == (True, False)
+    assert (shown["allow_legacy_ciphers"], shown["allow_gnupg"], shown["skip_duplicates"]) == (True, False, True)
 
 
 def test_disabled_account_is_enabled_again(desk: Desk) -> None:

@@ -112,6 +112,25 @@ def test_import_is_shown_with_its_notices(acme: Desk) -> None:
     assert "data@acme.example" in text
 
 
+def test_duplicate_is_shown_as_one_and_replayed_on_demand(acme: Desk) -> None:
+    """FAULTS.md W3: a job that runs twice by mistake is no failure."""
+    acme.run("account", "change", "acme", "--skip-duplicates")
+    first, second = (acme.json("import", "run", "acme", acme.folder / "events.manifest") for _ in range(2))
+    assert (second["state"], second["duplicate_of"]) == ("skipped", first["id"])
+    assert second["first_received_at"] == first["received_at"]
+    assert acme.json("imports", "list")[0] == second
+    assert f"same as {first['id']}" in acme.run("imports", "list").out
+    shown = acme.run("imports", "watch", second["id"]).out + acme.run("imports", "show", second["id"]).out
+    assert "skipped" in shown
+    assert f"same as        {first['id']}" in shown
+    assert "Its rows are stored already (2 stored, 1 rejected)" in shown
+    assert [notice["stage"] for notice in acme.json("imports", "show", second["id"])["notices"]] == ["skipped"]
+    hint = f"sealdrop import run acme --replay {second['id']}"
+    assert hint in acme.fails("imports", "retry", second["id"])
+    again = acme.json(*hint.split()[1:])
+    assert (again["state"], again["rows_stored"], again["replay_of"]) == ("succeeded", 2, second["id"])
+
+
 @pytest.mark.parametrize("command", ["show", "watch", "retry"])
 def test_unknown_import_is_named_with_the_way_to_the_known_ones(acme: Desk, command: str) -> None:
     ran = acme.run("imports", command, "nothing", code=1)

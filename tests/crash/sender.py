@@ -15,8 +15,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import asyncssh
 
 from ingest.ledger.imports import Imports
-from tests.crash.site import WAIT_S, Site
-from tests.crash.workload import ACCOUNTS, ITEMS, Item
+from ingest.states import State
+from tests.crash.site import WAIT_S, Site, wait_until
+from tests.crash.workload import ACCOUNTS, ITEMS, Item, by_name
 
 _PAUSE_S = 0.05
 
@@ -27,7 +28,7 @@ class Sender:
     def __init__(self, site: Site, tag: str) -> None:
         self._site = site
         self._tag = tag
-        self._acknowledged: set[str] = set()
+        self._acknowledged: set[tuple[str, str]] = set()
         self.resent = 0
 
     async def send_all(self) -> None:
@@ -75,26 +76,38 @@ class Sender:
 
     async def _send(self, sftp: asyncssh.SFTPClient, item: Item) -> None:
         message = self._site.template.message(item)
+        if item.again:  # under the name of a file that waits it would replace it
+            first = by_name(item.again)
+            await wait_until(lambda: self._is_taken(first), f"{first.name} has left the drop")
         if item.renamed_at_the_end:
             part = item.data_name(self._tag) + ".part"
-            await self._once(item.data_name(self._tag), lambda: _put_and_rename(sftp, part, message))
+            await self._once(item, item.data_name(self._tag), lambda: _put_and_rename(sftp, part, message))
         else:
-            await self._once(item.data_name(self._tag), lambda: _put(sftp, item.data_name(self._tag), message))
+            await self._once(item, item.data_name(self._tag), lambda: _put(sftp, item.data_name(self._tag), message))
         manifest = self._site.template.manifest(item, self._tag)
-        await self._once(item.manifest_name(self._tag), lambda: _put(sftp, item.manifest_name(self._tag), manifest))
+        name = item.manifest_name(self._tag)
+        await self._once(item, name, lambda: _put(sftp, name, manifest))
 
-    async def _once(self, name: str, put: Callable[[], Awaitable[None]]) -> None:
-        if name not in self._acknowledged:
+    async def _once(self, item: Item, name: str, put: Callable[[], Awaitable[None]]) -> None:
+        if (item.name, name) not in self._acknowledged:
             await put()
-            self._acknowledged.add(name)
+            self._acknowledged.add((item.name, name))
 
     def _has_arrived(self, item: Item) -> bool:
         """Whether the manifest is in the drop or was taken; in this order, since it goes from there to the ledger."""
         name = item.manifest_name(self._tag)
-        if name in self._acknowledged or (self._site.spool_root / "drops" / item.account / name).exists():
+        if (item.name, name) in self._acknowledged or (self._site.spool_root / "drops" / item.account / name).exists():
             return True
-        imports = Imports(self._site.database)
-        return any(report.manifest == name for report in imports.newest(account=item.account, limit=100))
+        return self._state(item) is not None
+
+    def _is_taken(self, item: Item) -> bool:
+        """Whether both files have left the drop."""
+        return self._state(item) not in (None, State.RECEIVED)
+
+    def _state(self, item: Item) -> str | None:
+        """The state of its import, if there is one."""
+        reports = Imports(self._site.database).newest(account=item.account, limit=100)
+        return next((each.state for each in reports if each.manifest == item.manifest_name(self._tag)), None)
 
 
 async def _put(sftp: asyncssh.SFTPClient, name: str, content: bytes) -> None:

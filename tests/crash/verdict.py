@@ -19,9 +19,10 @@ from ingest.ledger.imports import Imports
 from ingest.ledger.tables import notices
 from ingest.report import Report
 from ingest.results import report_name
+from ingest.states import State
 from manifests.types import ImportType
 from tests.crash.site import Site
-from tests.crash.workload import ACCOUNTS, EMAIL, ITEMS, Item
+from tests.crash.workload import ACCOUNTS, EMAIL, ITEMS, Item, by_name
 
 _OF_THE_LAKE = ("_import", "_sequence", "_received_at")
 _LOOK_EVERY_S = 0.1
@@ -137,13 +138,16 @@ def stored(site: Site, tag: str) -> dict[str, Stored]:
     for item in ITEMS:
         (report,) = imports_of(site, item, tag)
         found[item.name] = Stored(rows_of(site, report, ImportType(str(report.type))), told(report))
-        assert len(found[item.name].rows) == report.rows_stored > 0, item.name
+        assert len(found[item.name].rows) == report.rows_stored, item.name
+        assert (report.state == State.SKIPPED) == (report.rows_stored == 0), item.name
+    assert len([one for one in found.values() if not one.rows]) == len([item for item in ITEMS if item.again])
     return found
 
 
 def judge(site: Site, tag: str, reference: dict[str, Stored], watch: Watch) -> Verdict:
     """Compare a round with the reference."""
     verdict = Verdict(looks=watch.looks, other=watch.errors[:3])
+    reference = _as_it_came(site, tag, reference)
     for item in ITEMS:
         reports = imports_of(site, item, tag)
         if len(reports) != 1:
@@ -160,6 +164,15 @@ def judge(site: Site, tag: str, reference: dict[str, Stored], watch: Watch) -> V
         ]
     _judge_lake(site, verdict)
     return verdict
+
+
+def _as_it_came(site: Site, tag: str, reference: dict[str, Stored]) -> dict[str, Stored]:
+    """The reference, where of two uploads of the same bytes the later one may be the first: its worker lived longer."""
+    came = dict(reference)
+    for item in ITEMS:
+        if item.again and State.SKIPPED in [report.state for report in imports_of(site, by_name(item.again), tag)]:
+            came[item.name], came[item.again] = reference[item.again], reference[item.name]
+    return came
 
 
 def _judge_import(site: Site, item: Item, report: Report, reference: Stored, watch: Watch, verdict: Verdict) -> None:
@@ -201,7 +214,8 @@ def _judge_notices(site: Site, report: Report, wrong: Any) -> None:
     deliveries = Deliveries(site.database).of_import(report.id)
     stages = Counter((delivery.stage, delivery.recipient, delivery.state) for delivery in deliveries)
     recipient = EMAIL[report.account]
-    if stages != Counter([("picked_up", recipient, "sent"), ("succeeded", recipient, "sent")]):
+    expected = ["skipped"] if report.state == State.SKIPPED else ["picked_up", "succeeded"]
+    if stages != Counter((stage, recipient, "sent") for stage in expected):
         wrong(f"notices in the outbox: {sorted(stages.elements())}")
     with site.database.read() as connection:
         wanted = select(notices.c.message_id, notices.c.stage).where(notices.c.import_id == report.id)

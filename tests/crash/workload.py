@@ -1,14 +1,15 @@
-"""What is sent in a round: five encrypted files of two accounts, and the installation that they are sent to.
+"""What is sent in a round: five encrypted files of two accounts, one of them twice, and the installation for them.
 
 Account ``acme`` has tables already. ``blank`` has none at the start of a round, and the columns of its two event files
-differ, so that a table is made and columns are added each time.
+differ, so that a table is made and columns are added each time. It wants duplicates skipped, and sends its last file
+twice, with the same manifest under another name.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,15 @@ class Item:
     manifest: Mapping[str, Any]
     ending: str = "csv.asc"
     renamed_at_the_end: bool = False  # uploaded as .part, as many clients do
+    again: str | None = None  # the item whose bytes are sent once more
+
+    @property
+    def file(self) -> str:
+        """The item whose data file it sends."""
+        return self.again or self.name
 
     def data_name(self, tag: str) -> str:
-        return f"{tag}-{self.name}.{self.ending}"
+        return f"{tag}-{self.file}.{self.ending}"
 
     def manifest_name(self, tag: str) -> str:
         return f"{tag}-{self.name}.manifest"
@@ -47,6 +54,14 @@ def _csv(header: str, rows: int, line: str) -> str:
 
 
 _EVENT = {"type": "event", "columns": {"ts": {"dataType": "Integer"}, "price": {"dataType": "Integer"}}}
+
+_PEOPLE = Item(
+    "people",
+    "blank",
+    "".join(json.dumps({"identity": f"p{n}", "tier": "gold", "rank": str(n)}) + "\n" for n in range(120)),
+    {"type": "profile"},
+    ending="jsonl.asc",
+)
 
 ITEMS = (
     Item(
@@ -67,14 +82,14 @@ ITEMS = (
     ),
     Item("left", "blank", _csv("identity,evtName,ts,left", 200, "u{n},Left,{ts},{n}"), {"type": "event"}),
     Item("right", "blank", _csv("identity,evtName,ts,right", 150, "u{n},Right,{ts},{n}"), {"type": "event"}),
-    Item(
-        "people",
-        "blank",
-        "".join(json.dumps({"identity": f"p{n}", "tier": "gold", "rank": str(n)}) + "\n" for n in range(120)),
-        {"type": "profile"},
-        ending="jsonl.asc",
-    ),
+    _PEOPLE,
+    replace(_PEOPLE, name="again", again="people"),
 )
+
+
+def by_name(name: str) -> Item:
+    """The item of this name."""
+    return next(item for item in ITEMS if item.name == name)
 
 
 @dataclass(frozen=True)
@@ -89,7 +104,7 @@ class Template:
         return self.folder / "installation"
 
     def message(self, item: Item) -> bytes:
-        return (self.folder / item.name).read_bytes()
+        return (self.folder / item.file).read_bytes()
 
     def ssh_key(self, account: str) -> Path:
         return self.folder / f"{account}.key"
@@ -119,6 +134,7 @@ async def make_template(folder: Path) -> Template:
                 actor="test",
                 contact_addresses=[EMAIL[account]],
                 ssh_public_keys=keys_in(folder / f"{account}.pub"),
+                skip_duplicates=any(item.again for item in ITEMS if item.account == account),
             )
             app.spool.open_account(account)
             pair = make_pair(app, account, "cv25519", actor="test")
@@ -126,7 +142,7 @@ async def make_template(folder: Path) -> Template:
             (folder / f"{account}.asc").write_bytes(pair.public_key)
             await gpg.import_public(pair.public_key)
             for item in ITEMS:
-                if item.account == account:
+                if item.account == account and item.again is None:
                     plain = folder / f"{item.name}.plain"
                     plain.write_text(item.content)
                     message = await gpg.encrypt(plain, pair.fingerprint)

@@ -20,7 +20,7 @@ from ingest.notices.notice import Channel, Stage
 from ingest.notices.settings import MailSettings, NoticeSettings
 from ingest.report import Report
 from ingest.settings import Settings
-from ingest.states import State
+from ingest.states import STORED, State
 from tests.notices.relay import HOST, Relay
 from tests.notices.samples import RECEIVED
 from tests.support.ledgers import new_ledger
@@ -72,7 +72,7 @@ class NoticeDesk:
         """The worker that holds the import brings it to its end."""
         facts = {"state": State.FAILED, "code": "pgp.corrupt", "message": "It is damaged.", **facts}
         report = replace(lease.report, type="profile", finished_at=self.now, **facts)
-        stage = Stage.SUCCEEDED if report.state == State.SUCCEEDED else Stage.FAILED
+        stage = Stage(report.state) if report.state in STORED else Stage.FAILED
         self.queue.settle(lease, report, notices_of_import(report, stage, self.account), self.now)
         return report
 

@@ -146,6 +146,17 @@ async def test_a_few_mails_too_many_only_wait(desk: NoticeDesk) -> None:
     assert "folded" not in desk.states()
 
 
+async def test_duplicates_that_were_skipped_are_counted_as_that(desk: NoticeDesk) -> None:
+    """FAULTS.md W3: a job that sends everything again is no flood of failures."""
+    for _ in range(LIMIT + 15):
+        desk.ended(state=State.SKIPPED, code=None)
+    async with running(Relay()) as relay:
+        await rounds(desk, relay, minutes=70)
+    (told,) = [envelope.content for envelope in relay.taken if b"in one" in envelope.content]
+    assert b"15 imports skipped, being the same as one before" in told
+    assert b"failed" not in told
+
+
 async def test_each_recipient_gets_one_digest_of_what_was_meant_for_them(tmp_path: Path) -> None:
     desk = NoticeDesk(tmp_path, contacts=(OPS, "dpo@example.com"))
     for number in range(60):

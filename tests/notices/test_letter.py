@@ -8,9 +8,20 @@ import pytest
 from ingest.notices.compose import html_of, text_of
 from ingest.notices.display import time_between
 from ingest.notices.letter import MOST_REJECTS, Tone, write_letter
-from ingest.notices.notice import Stage
+from ingest.notices.notice import Notice, Stage
 from ingest.report import Drift, PropertyPreview
 from tests.notices.samples import ID, RECEIVED, notice, rejects
+
+
+def skipped() -> Notice:
+    return notice(
+        Stage.SKIPPED,
+        state="skipped",
+        message="Byte for byte the same as the import 7.",
+        remedy="Nothing to do, if it was sent by mistake.",
+        duplicate_of="20261121t080411-7",
+        first_received_at=RECEIVED - timedelta(days=1),
+    )
 
 
 def test_picked_up_promises_another_mail() -> None:
@@ -24,7 +35,17 @@ def test_picked_up_promises_another_mail() -> None:
 def test_notice_that_waited_over_an_upgrade_is_still_written(stage: Stage) -> None:
     """FAULTS W16: its report has the keys of the version that enqueued it."""
     now = notice(stage, message="something", remedy="do it")
-    first = {"pair", "signature", "signer", "dry_run", "columns", "drift", "preview"}
+    first = {
+        "pair",
+        "signature",
+        "signer",
+        "dry_run",
+        "columns",
+        "drift",
+        "preview",
+        "duplicate_of",
+        "first_received_at",
+    }
     before = replace(now, report={key: value for key, value in now.report.items() if key not in first})
     assert write_letter(before) == write_letter(now)
 
@@ -66,6 +87,28 @@ def test_failure_names_column_code_reason_and_remedy() -> None:
     assert letter.remedy == "Correct the header."
     assert ("Code", "data.header") in letter.facts
     assert ("Column", "price") in letter.facts
+
+
+def test_duplicate_is_told_with_the_first_and_what_to_do() -> None:
+    """FAULTS.md W3."""
+    letter = write_letter(skipped())
+    assert letter.subject == "Skipped: users.manifest - the same upload was imported before"
+    assert letter.tone is Tone.NEUTRAL
+    assert letter.title == "Nothing was stored again"
+    assert letter.problem == ("Byte for byte the same as the import 7.",)
+    assert letter.remedy == "Nothing to do, if it was sent by mistake."
+    assert ("Same as import", "20261121t080411-7") in letter.facts
+    assert ("Received then", "2026-11-21 08:04:11 UTC") in letter.facts
+    assert not [label for label, _ in letter.facts if label.startswith("Rows")]
+    for body in (text_of(letter), html_of(letter)):
+        for words in (
+            *letter.problem,
+            letter.remedy,
+            "20261121t080411-7",
+            "2026-11-21 08:04:11 UTC",
+            letter.files[0][1],
+        ):
+            assert words in " ".join(body.split())
 
 
 def test_problems_of_a_manifest_are_a_list() -> None:

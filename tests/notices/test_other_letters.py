@@ -90,6 +90,13 @@ def test_long_import_is_told_with_how_long_and_why(state: str, words: str) -> No
         assert "results/" not in body
 
 
+def test_duplicate_that_waits_is_told_for_what() -> None:
+    """FAULTS.md W3."""
+    of = import_notice(Stage.STILL_RUNNING, state="deferred", finished_at=None, duplicate_of="20261122t080410-7")
+    for body in bodies(of):
+        assert "It is the same as the import 20261122t080410-7, and waits for the end of that one." in body
+
+
 def test_manifest_that_waits_names_the_file_and_the_remedy() -> None:
     letter = letter_of(waiting())
     assert letter.subject == "Waiting: users.manifest"
@@ -106,6 +113,7 @@ def test_data_file_that_waits_names_a_manifest_to_send() -> None:
 
 def test_digest_counts_by_code_and_names_only_some() -> None:
     of = digest({"pgp.corrupt": 9000, "data.header": 12}, notices=9500, succeeded=30, in_part=4, underway=2, waiting=1)
+    of.report["skipped"] = 6  # a digest of the version before has no such count
     assert letter_of(of).subject == "9,500 mails in one: acme - 9,012 failed"
     assert letter_of(of).tone is Tone.MIXED
     for body in bodies(of):
@@ -113,6 +121,7 @@ def test_digest_counts_by_code_and_names_only_some() -> None:
             "9,000 imports failed: ",
             "12 imports failed: ",
             "30 imports succeeded, 4 of them with rejected rows",
+            "6 imports skipped, being the same as one before",
             "2 imports picked up",
             "1 file waiting",
             "No more than 30 mails an hour",
@@ -156,6 +165,7 @@ def test_events_of_a_webhook_have_stable_types() -> None:
         "import.still_running",
         "import.succeeded",
         "import.failed",
+        "import.skipped",
     ]
     assert event_of(waiting()).type == "file.waiting"
     with pytest.raises(DeliveryRefused):

@@ -22,6 +22,7 @@ import psutil
 from ingest.demo.mailbox import Mailbox, text_of
 from ingest.ledger.database import Database
 from ingest.ledger.imports import Imports
+from ingest.states import ENDS
 from stores.lake import Lake
 
 T = TypeVar("T")
@@ -167,7 +168,7 @@ class Instance:
 
         def over() -> list[dict[str, Any]] | None:
             imports = self.imports(account)
-            ended = [one for one in imports if one["state"] in ("succeeded", "failed", "held")]
+            ended = [one for one in imports if one["state"] in ENDS]
             return imports if len(imports) >= count and len(ended) == len(imports) else None
 
         return wait_for(over)
