@@ -39,14 +39,19 @@ def workshop(tmp_path: Path) -> Iterator[Workshop]:
 
 
 class Troubled(Queue):
-    """A queue with something that happens just before, or just after, a worker settles."""
+    """A queue with something that happens just before, in the middle of, or just after a worker's settling."""
 
     before: Callable[[], None] = staticmethod(lambda: None)
+    within: Callable[[], None] = staticmethod(lambda: None)
     after: Callable[[], None] = staticmethod(lambda: None)
 
-    def settle(self, *given: Any, **more: Any) -> None:
+    def settle(self, *given: Any, while_held: Callable[[], None], **more: Any) -> None:
+        def held() -> None:
+            while_held()
+            self.within()
+
         self.before()
-        super().settle(*given, **more)
+        super().settle(*given, while_held=held, **more)
         self.after()
 
 
@@ -99,11 +104,11 @@ def test_commit_whose_answer_is_lost_is_settled_once(workshop: Workshop) -> None
 
 
 def test_server_that_is_restarted_in_the_middle_of_an_import(postgres: Postgres, migrated: str, tmp_path: Path) -> None:
-    """FAULTS.md W5, W18: every connection is cut just before the import is settled."""
+    """FAULTS.md W5, W18: every connection is cut in the middle of the transaction that settles the import."""
     workshop = Workshop(tmp_path, ledger_url=postgres.url(postgres.new(migrated)))
     import_id = workshop.received(CSV)
     queue = Troubled(workshop.app.database, lease=workshop.lease)
-    queue.before = postgres.restart
+    queue.within = postgres.restart
     with pytest.raises(LedgerUnavailable):
         workshop.carrier_with(queue).carry_out(workshop.claimed())
     assert workshop.carried_out().attempts == 2

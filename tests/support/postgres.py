@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import pwd
+import secrets
 import shutil
 import subprocess
 import tempfile
@@ -27,7 +27,6 @@ class Postgres:
         self.folder = Path(tempfile.mkdtemp(prefix="sd-pg-"))
         if self._user is not None:
             shutil.chown(self.folder, self._user)
-        self._numbers = itertools.count(1)
         data = self.folder / "data"
         self._run(program, "-D", data, "-U", "sealdrop", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C")
         options = " ".join(f"-c {option}" for option in (*_FAST, f"unix_socket_directories={self.folder}"))
@@ -41,7 +40,7 @@ class Postgres:
 
     def new(self, template: str = "template0") -> str:
         """A new database; its name."""
-        name = f"ledger{next(self._numbers)}"
+        name = f"ledger_{secrets.token_hex(6)}"
         engine = create_engine(self.url("postgres"), isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
             connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
