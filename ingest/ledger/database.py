@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = "0011"
 _BUSY_TIMEOUT_MS = 30_000
+_CONNECTION_WAIT_S = 30.0
 _MIGRATION_LOCK, _TURN_LOCK = 0x5EA1D509, 0x5EA1D50A  # any numbers that nobody else locks
 _VERSION = text("SELECT version_num FROM alembic_version")
 _UNAVAILABLE = "The ledger cannot be used at the moment."
@@ -46,7 +47,10 @@ class Database:
     def __init__(self, url: str) -> None:
         self._url = make_url(url)
         self._engine = create_engine(  # an error's text would show addresses
-            self._url, hide_parameters=True, pool_pre_ping=self._url.get_backend_name() == "postgresql"
+            self._url,
+            hide_parameters=True,
+            pool_pre_ping=self._url.get_backend_name() == "postgresql",
+            pool_timeout=_CONNECTION_WAIT_S,
         )
         if self._engine.dialect.name == "sqlite":
             event.listen(self._engine, "connect", _set_up_sqlite)
@@ -104,7 +108,8 @@ class Database:
     def migrate(self, to: str = SCHEMA_VERSION) -> None:
         """Bring the schema to `SCHEMA_VERSION`; only looks when it is. Waits for another process that is at it.
 
-        Tests begin with an older version. Raises `LedgerUnavailable` for a ledger that a newer program has migrated.
+        Tests begin with an older version, made step by step. Raises `LedgerUnavailable` for a ledger that a newer
+        program has migrated.
         """
         if self._url.database is not None and self._engine.dialect.name == "sqlite":
             Path(self._url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -121,7 +126,7 @@ class Database:
         with self._transaction() as connection:
             if self._engine.dialect.name == "postgresql":  # SQLite's write lock is taken already
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
-                if not inspect(connection).has_table("alembic_version"):
+                if to == SCHEMA_VERSION and not inspect(connection).has_table("alembic_version"):
                     _create(connection, configuration)
             configuration.attributes["connection"] = connection
             command.upgrade(configuration, to)
@@ -166,7 +171,7 @@ class Database:
 
 
 def _create(connection: Connection, configuration: Config) -> None:
-    """The schema in a new database on PostgreSQL, where no ledger is older than 0011: at once, as the tables say."""
+    """The schema in a new database on PostgreSQL: at once, as the tables say, which is what the migrations make."""
     from alembic.migration import MigrationContext
     from alembic.script import ScriptDirectory
 

@@ -257,20 +257,25 @@ def report_of(row: RowMapping) -> Report:
     )
 
 
+def _held(text: str | None, length: int | None = None) -> str | None:
+    """A sender's text as both engines take it: PostgreSQL has no NUL in texts, and keeps to the length of a column."""
+    return None if text is None else text.replace("\0", "\N{REPLACEMENT CHARACTER}")[:length]
+
+
 def columns_of(report: Report) -> dict[str, Any]:
     """What a report sets in its row: everything that becomes known after receipt."""
     return {
         "type": report.type,
-        "data_file": report.data_file,
+        "data_file": _held(report.data_file, 128),
         "key_id": report.key_id,
         "pair": report.pair,
         "signature": report.signature,
         "signer": report.signer,
-        "client_email": report.client_email,
+        "client_email": _held(report.client_email, 254),
         "code": report.code,
-        "message": report.message,
+        "message": _held(report.message),
         "remedy": report.remedy,
-        "failed_column": report.column,
+        "failed_column": _held(report.column),
         "rows_read": report.rows_read,
         "rows_stored": report.rows_stored,
         "rows_rejected": report.rows_rejected,

@@ -68,7 +68,7 @@ def main() -> int:
             for done in as_completed(running):
                 result = done.result()
                 scores[result.failpoint] = result
-                word = "good" if result.good else "WRONG"
+                word = "good" if result.good else f"WRONG: {result.wrong[0]}"
                 sys.stderr.write(f"{len(scores)}/{len(points)} {result.failpoint}: {word}, {result.seconds} s\n")
                 sys.stderr.flush()
     ordered = [scores[point] for point in points]
