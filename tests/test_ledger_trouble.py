@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
 
 from ingest.errors import LedgerUnavailable
 from ingest.ledger import database as ledger
@@ -26,6 +26,7 @@ from ingest.states import State
 from manifests.types import ImportType
 from tests.ledger.conftest import NOW
 from tests.support.postgres import Postgres
+from tests.support.served import wait_for
 from tests.support.workshop import ACCOUNT, Workshop
 
 CSV = "identity,score\n" + "".join(f"u{n},{n}\n" for n in range(100))
@@ -39,14 +40,19 @@ def workshop(tmp_path: Path) -> Iterator[Workshop]:
 
 
 class Troubled(Queue):
-    """A queue with something that happens just before, or just after, a worker settles."""
+    """A queue with something that happens just before, in the middle of, or just after a worker's settling."""
 
     before: Callable[[], None] = staticmethod(lambda: None)
+    within: Callable[[], None] = staticmethod(lambda: None)
     after: Callable[[], None] = staticmethod(lambda: None)
 
-    def settle(self, *given: Any, **more: Any) -> None:
+    def settle(self, *given: Any, while_held: Callable[[], None] = lambda: None, **more: Any) -> None:
+        def held() -> None:
+            while_held()
+            self.within()
+
         self.before()
-        super().settle(*given, **more)
+        super().settle(*given, while_held=held, **more)
         self.after()
 
 
@@ -99,15 +105,33 @@ def test_commit_whose_answer_is_lost_is_settled_once(workshop: Workshop) -> None
 
 
 def test_server_that_is_restarted_in_the_middle_of_an_import(postgres: Postgres, migrated: str, tmp_path: Path) -> None:
-    """FAULTS.md W5, W18: every connection is cut just before the import is settled."""
+    """FAULTS.md W5, W18: every connection is cut in the middle of the transaction that settles the import."""
     workshop = Workshop(tmp_path, ledger_url=postgres.url(postgres.new(migrated)))
     import_id = workshop.received(CSV)
     queue = Troubled(workshop.app.database, lease=workshop.lease)
-    queue.before = postgres.restart
+    queue.within = postgres.restart
     with pytest.raises(LedgerUnavailable):
         workshop.carrier_with(queue).carry_out(workshop.claimed())
     assert workshop.carried_out().attempts == 2
     stored_once(workshop, import_id)
+    workshop.app.close()
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+def test_import_whose_manifest_names_what_no_column_holds_fails_and_says_so(
+    engine: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """FAULTS.md W18: PostgreSQL keeps to the length of a column, and has no NUL; SQLite takes anything."""
+    ledger_url = ""
+    if engine == "postgresql":
+        server: Postgres = request.getfixturevalue("postgres")
+        ledger_url = server.url(server.new(request.getfixturevalue("migrated")))
+    workshop = Workshop(tmp_path, ledger_url=ledger_url)
+    import_id = workshop.received(CSV, fileName="x" * 300 + "\0", clientEmail="y" * 300 + "\0")
+    report = workshop.carried_out()
+    assert (report.state, report.code) == (State.FAILED, "manifest.invalid")
+    assert (report.data_file, report.client_email) == ("x" * 128, "y" * 254)
+    assert workshop.stages(import_id) == ["failed"]
     workshop.app.close()
 
 
@@ -166,6 +190,37 @@ def test_worker_of_an_older_version_settles_nothing_and_loses_nothing(
     set_version(workshop, SCHEMA_VERSION)  # here is the newer program
     workshop.carried_out()
     stored_once(workshop, import_id)
+
+
+def test_writer_that_waits_for_a_migration_on_a_server_finds_the_other_version(
+    postgres: Postgres, migrated: str
+) -> None:
+    """FAULTS.md W16, W18: nothing is written beside a migration, nor after it by the older program."""
+    url = postgres.url(postgres.new(migrated))
+    newer = create_engine(url)
+    lock = text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": ledger._MIGRATION_LOCK}
+    refused: list[LedgerUnavailable] = []
+
+    def write() -> None:
+        try:
+            Accounts(database).add("late", now=NOW, actor="test")
+        except LedgerUnavailable as error:
+            refused.append(error)
+
+    with closing(Database(url)) as database:
+        with database.write(), newer.begin() as connection:
+            assert not connection.scalar(*lock), "a migration waits for who writes"
+        writer = threading.Thread(target=write)
+        with newer.begin() as connection:
+            assert connection.scalar(*lock)
+            connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+            writer.start()
+            waits = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+            wait_for(lambda: connection.scalar(waits) or None)
+        writer.join()
+        assert "start the version that is installed now" in str(refused[0])
+        assert Accounts(database).get("late") is None
+    newer.dispose()
 
 
 MIGRATE = "import sys; from ingest.ledger.database import Database; Database(sys.argv[1]).migrate()"

@@ -3,6 +3,9 @@
 SQLite runs with the rollback journal and ``synchronous=FULL``: every SQLite up to 3.51.2 can corrupt a file in WAL mode
 when two connections write and checkpoint at the same instant. A write transaction takes the write lock at its start,
 so it never fails half way for want of it.
+
+On PostgreSQL a connection can be lost while a commit is under way, and then nobody here knows whether it was made
+(FAULTS.md W6). So whatever writes can be written again, or looks first: each caller of `Database.write` says how.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionLeft
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from ingest.errors import LedgerConflict, LedgerUnavailable
@@ -25,8 +29,16 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = "0012"
 _BUSY_TIMEOUT_MS = 30_000
+_CONNECTION_WAIT_S = 30.0
 _MIGRATION_LOCK, _TURN_LOCK = 0x5EA1D509, 0x5EA1D50A  # any numbers that nobody else locks
 _VERSION = text("SELECT version_num FROM alembic_version")
+_UNAVAILABLE = "The ledger cannot be used at the moment."
+_UNKNOWN = (
+    "The connection to the ledger was lost while it stored the change: look whether it is done before you try again."
+)
+# What PostgreSQL says of its state, not of the statement, and the driver does not call operational: read-only (as a
+# standby is), idle for too long in a transaction, a transaction that took too long.
+_OF_THE_SERVER = frozenset({"25006", "25P03", "25P04"})
 
 
 class Database:
@@ -34,7 +46,12 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self._url = make_url(url)
-        self._engine = create_engine(self._url, hide_parameters=True)  # an error's text would show addresses
+        self._engine = create_engine(  # an error's text would show addresses
+            self._url,
+            hide_parameters=True,
+            pool_pre_ping=self._url.get_backend_name() == "postgresql",
+            pool_timeout=_CONNECTION_WAIT_S,
+        )
         if self._engine.dialect.name == "sqlite":
             event.listen(self._engine, "connect", _set_up_sqlite)
             event.listen(self._engine, "begin", _begin_sqlite)
@@ -43,16 +60,21 @@ class Database:
     def read(self) -> Iterator[Connection]:
         """A connection for reading; sees one state of the ledger. Raises `LedgerUnavailable`."""
         with self._narrowed(), self._engine.connect() as connection:
+            if self._engine.dialect.name == "postgresql":
+                connection.execution_options(isolation_level="REPEATABLE READ")
             yield connection
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that commits at the end of the block, and rolls back on any exception.
 
-        Raises `LedgerUnavailable`, and `LedgerConflict` when a row refers to one that is gone: another process was
-        faster, as when a secret was sealed under a master key that has been rotated away meanwhile.
+        Raises `LedgerUnavailable`, also when nobody knows whether it was committed, and `LedgerConflict` when a row
+        refers to one that is gone: another process was faster, as when a secret was sealed under a master key that has
+        been rotated away meanwhile.
         """
         with self._transaction() as connection:
+            if self._engine.dialect.name == "postgresql":  # no migration begins before this ends (W16)
+                connection.execute(text("SELECT pg_advisory_xact_lock_shared(:key)"), {"key": _MIGRATION_LOCK})
             self._check_version(connection)
             yield connection
 
@@ -69,17 +91,25 @@ class Database:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        with (
-            self._narrowed(),
-            self._engine.connect().execution_options(for_writing=True) as connection,
-            connection.begin(),
-        ):
-            yield connection
+        is_committing = False
+        try:
+            with (
+                self._narrowed(),
+                self._engine.connect().execution_options(for_writing=True) as connection,
+                connection.begin(),
+            ):
+                yield connection
+                is_committing = True
+        except LedgerUnavailable as error:
+            if is_committing and isinstance(error.__cause__, DBAPIError) and error.__cause__.connection_invalidated:
+                raise LedgerUnavailable(_UNKNOWN, detail=error.detail) from error.__cause__
+            raise
 
     def migrate(self, to: str = SCHEMA_VERSION) -> None:
         """Bring the schema to `SCHEMA_VERSION`; only looks when it is. Waits for another process that is at it.
 
-        Tests begin with an older version. Raises `LedgerUnavailable` for a ledger that a newer program has migrated.
+        Tests begin with an older version, made step by step. Raises `LedgerUnavailable` for a ledger that a newer
+        program has migrated.
         """
         if self._url.database is not None and self._engine.dialect.name == "sqlite":
             Path(self._url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -96,7 +126,7 @@ class Database:
         with self._transaction() as connection:
             if self._engine.dialect.name == "postgresql":  # SQLite's write lock is taken already
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
-                if not inspect(connection).has_table("alembic_version"):
+                if to == SCHEMA_VERSION and not inspect(connection).has_table("alembic_version"):
                     _create(connection, configuration)
             configuration.attributes["connection"] = connection
             command.upgrade(configuration, to)
@@ -131,14 +161,17 @@ class Database:
             if _is_of_a_foreign_key(error):
                 raise LedgerConflict("The ledger was changed by another process meanwhile: try again.") from error
             raise
-        except (OperationalError, DBAPIError) as error:
-            if isinstance(error, OperationalError) or error.connection_invalidated:
-                raise LedgerUnavailable("The ledger cannot be used at the moment.", detail=str(error.orig)) from error
+        except DBAPIError as error:
+            of_the_server = getattr(error.orig, "sqlstate", None) in _OF_THE_SERVER
+            if isinstance(error, OperationalError) or error.connection_invalidated or of_the_server:
+                raise LedgerUnavailable(_UNAVAILABLE, detail=str(error.orig)) from error
             raise
+        except NoConnectionLeft as error:  # all of this process are in use, for longer than anybody waits
+            raise LedgerUnavailable(_UNAVAILABLE, detail=str(error)) from error
 
 
 def _create(connection: Connection, configuration: Config) -> None:
-    """The schema in a new database on PostgreSQL, where no ledger is older than 0011: at once, as the tables say."""
+    """The schema in a new database on PostgreSQL: at once, as the tables say, which is what the migrations make."""
     from alembic.migration import MigrationContext
     from alembic.script import ScriptDirectory
 

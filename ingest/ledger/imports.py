@@ -294,7 +294,7 @@ def columns_of(report: Report) -> dict[str, Any]:
         "signer": report.signer,
         "client_email": _fitting(report.client_email, imports.c.client_email),
         "code": report.code,
-        "message": report.message,
+        "message": _fitting(report.message, imports.c.message),
         "remedy": report.remedy,
         "failed_column": _fitting(report.column, imports.c.failed_column),
         "rows_read": report.rows_read,

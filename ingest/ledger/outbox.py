@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, insert, or_, select, update
 
+from ingest.errors import LedgerUnavailable
 from ingest.ledger.database import Database
 from ingest.ledger.flood import WINDOW, hold_back
 from ingest.ledger.tables import imports, notices
@@ -100,6 +101,7 @@ class Outbox:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._unheard: tuple[list[int], datetime] | None = None
 
     def tell(
         self, account: str, subject: str, identity: str, facts: dict[str, Any], new: Sequence[NewNotice], now: datetime
@@ -155,8 +157,9 @@ class Outbox:
         A process that dies over them leaves them to be tried again after that, with the same Message-ID. An account
         gets no more than ``mails_per_hour``, as `ingest.ledger.flood` says. A time that is further away than it can
         have been set (``longest_wait`` is the longest between two tries) was set by a clock that was wrong, and has
-        come as well (FAULTS.md W8).
+        come as well (FAULTS.md W8). What was claimed by a commit that was not heard of is due again (W6).
         """
+        self._give_back_unheard(now)
         too_far = notices.c.next_attempt_at > now + max(longest_wait, claim, WINDOW)
         wanted = (
             select(notices)
@@ -167,29 +170,46 @@ class Outbox:
             )
             .order_by(notices.c.id)
             .limit(limit)
-            .with_for_update(skip_locked=True)
         )
         with self._database.read() as connection:  # an idle look takes no write lock
             if connection.execute(wanted.with_only_columns(notices.c.id).limit(1)).first() is None:
                 return []
-        with self._database.write() as connection:
-            if mails_per_hour is not None and Channel.MAIL in channels:
-                hold_back(connection, now, mails_per_hour)
-            rows = connection.execute(wanted).mappings().all()
-            connection.execute(
-                update(notices)
-                .where(notices.c.id.in_([row["id"] for row in rows]))
-                .values(
-                    # whoever claimed it before has died over it, perhaps after it was taken
-                    perhaps_taken=or_(notices.c.perhaps_taken, notices.c.claimed_at.is_not(None)),
-                    claimed_at=now,
-                    next_attempt_at=now + claim,
+        rows: Sequence[RowMapping] = ()
+        try:
+            with self._database.write() as connection:
+                if mails_per_hour is not None and Channel.MAIL in channels:
+                    hold_back(connection, now, mails_per_hour)
+                rows = connection.execute(wanted.with_for_update(skip_locked=True)).mappings().all()
+                connection.execute(
+                    update(notices)
+                    .where(notices.c.id.in_([row["id"] for row in rows]))
+                    .values(
+                        # whoever claimed it before has died over it, perhaps after it was taken
+                        perhaps_taken=or_(notices.c.perhaps_taken, notices.c.claimed_at.is_not(None)),
+                        claimed_at=now,
+                        next_attempt_at=now + claim,
+                    )
                 )
-            )
+        except LedgerUnavailable:
+            self._unheard = [row["id"] for row in rows], now
+            raise
         return [_notice(row) for row in rows]
 
+    def _give_back_unheard(self, now: datetime) -> None:
+        """Nobody tries what was claimed by a commit of which nobody heard, if it was made at all."""
+        if self._unheard is None:
+            return
+        ids, claimed_at = self._unheard
+        ours = select(notices.c.id).where(notices.c.id.in_(ids), notices.c.claimed_at == claimed_at)
+        with self._database.write() as connection:
+            # a row that a commit still holds is left: its claim ends by itself
+            found = connection.scalars(ours.with_for_update(skip_locked=True)).all()
+            back = update(notices).where(notices.c.id.in_(found))
+            connection.execute(back.values(claimed_at=None, next_attempt_at=now))
+        self._unheard = None
+
     def sent(self, notice_id: int, at: datetime, status: int | None = None) -> None:
-        """It was taken."""
+        """It was taken; this and the next two mark a notice that was claimed, and to do so again changes nothing."""
         self._ended(notice_id, at, status, state="sent", sent_at=at, last_error=None)
 
     def deferred(
@@ -230,7 +250,7 @@ class Outbox:
         with self._database.write() as connection:
             connection.execute(
                 update(notices)
-                .where(notices.c.id == notice_id)
+                .where(notices.c.id == notice_id, notices.c.claimed_at.is_not(None))
                 .values(
                     attempts=notices.c.attempts + 1,
                     claimed_at=None,

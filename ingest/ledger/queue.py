@@ -15,14 +15,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, or_, select, update
 
 from failpoints import passing
-from ingest.errors import LeaseLost
+from ingest.errors import LeaseLost, LedgerUnavailable
 from ingest.ledger.database import Database
 from ingest.ledger.imports import columns_of, report_of
 from ingest.ledger.outbox import NewNotice, enqueue
-from ingest.ledger.tables import imports
+from ingest.ledger.tables import imports, timeline
 from ingest.ledger.timeline import What, note
 from ingest.report import Report
 from ingest.states import State
@@ -55,13 +55,17 @@ class Queue:
         self._database = database
         self._lease = lease
         self._longest_wait = longest_wait
+        self._unheard: tuple[Lease, datetime] | None = None
 
     def claim(self, now: datetime, *, only: str | None = None) -> Lease | None:
         """Take the import that waits longest (or only the one named), or ``None`` when none is due.
 
         Due are: ready ones, deferred ones whose time has come, running ones whose lease ended. A time that is further
-        away than it can have been set was set by a clock that was wrong, and has come as well (FAULTS.md W8).
+        away than it can have been set was set by a clock that was wrong, and has come as well (FAULTS.md W8). A claim
+        whose commit was not heard of is looked up before any other (W6): it is one try, and lost no worker.
         """
+        if only is None and (lease := self._heard_after_all(now)) is not None:
+            return lease
         too_far = imports.c.next_attempt_at > now + self._longest_wait
         due = or_(
             imports.c.state == State.READY,
@@ -90,36 +94,76 @@ class Queue:
         return and_(imports.c.state == State.RUNNING, or_(imports.c.lease_until < now, too_far))
 
     def _claim(self, wanted: Select[Any], now: datetime) -> Lease | None:
-        wanted = wanted.order_by(imports.c.sequence).limit(1).with_for_update(skip_locked=True)
+        wanted = wanted.order_by(imports.c.sequence).limit(1)
         with self._database.read() as connection:  # an idle worker's look takes no write lock
             if connection.execute(wanted.with_only_columns(imports.c.id)).first() is None:
                 return None
-        with self._database.write() as connection:
-            row = connection.execute(wanted).mappings().one_or_none()
-            if row is None:
-                return None
-            fence, attempts = row["fence"] + 1, row["attempts"] + 1
-            is_lost = row["state"] == State.RUNNING
-            lost = row["lost"] + is_lost
-            connection.execute(
-                update(imports)
-                .where(imports.c.id == row["id"])
-                .values(
-                    state=State.RUNNING,
-                    fence=fence,
-                    attempts=attempts,
-                    lost=lost,
-                    lease_until=now + self._lease,
-                    **_NO_DUPLICATE,
-                )
-            )
-            if is_lost:
-                note(connection, row["id"], What.WORKER_LOST, now, tries=row["attempts"])
-            note(connection, row["id"], What.CLAIMED, now, tries=attempts, worker=_this_process())
-            passing("claim.leased")
+        wanted = wanted.with_for_update(skip_locked=True)
+        lease: Lease | None = None
+        try:
+            with self._database.write() as connection:
+                row = connection.execute(wanted).mappings().one_or_none()
+                if row is None:
+                    return None
+                lease = self._leased(connection, row, now)
+                passing("claim.leased")
+        except LedgerUnavailable:
+            if lease is not None:
+                self._unheard = lease, now
+            raise
         passing("claim.committed")
+        return lease
+
+    def _leased(self, connection: Connection, row: RowMapping, now: datetime) -> Lease:
+        fence, attempts = row["fence"] + 1, row["attempts"] + 1
+        is_lost = row["state"] == State.RUNNING
+        lost = row["lost"] + is_lost
+        connection.execute(
+            update(imports)
+            .where(imports.c.id == row["id"])
+            .values(
+                state=State.RUNNING,
+                fence=fence,
+                attempts=attempts,
+                lost=lost,
+                lease_until=now + self._lease,
+                **_NO_DUPLICATE,
+            )
+        )
+        if is_lost:
+            note(connection, row["id"], What.WORKER_LOST, now, tries=row["attempts"])
+        note(connection, row["id"], What.CLAIMED, now, tries=attempts, worker=_this_process())
         report = replace(report_of(row), state=State.RUNNING, attempts=attempts, **_NO_DUPLICATE)
         return Lease(report, row["sequence"], fence, lost, row["give_up_at"])
+
+    def _heard_after_all(self, now: datetime) -> Lease | None:
+        """The claim whose commit was not heard of, renewed, if it was made; as long as that is open it stays so."""
+        if self._unheard is None:
+            return None
+        lease, claimed_at = self._unheard
+        row = select(imports.c.state, imports.c.fence).where(imports.c.id == lease.report.id)
+        with self._database.write() as connection:
+            # a commit that the server is still at holds the row
+            found = connection.execute(row.with_for_update(skip_locked=True)).one_or_none()
+            if found is None:
+                return None
+            # another worker's claim has the same fence, when ours was not made
+            is_ours = found == (State.RUNNING, lease.fence) and self._claimer(connection, lease) == (
+                _this_process(),
+                claimed_at,
+            )
+            if is_ours:
+                _update(connection, lease, lease_until=now + self._lease)
+        self._unheard = None
+        return lease if is_ours else None
+
+    def _claimer(self, connection: Connection, lease: Lease) -> tuple[str, datetime] | None:
+        """Who has claimed an import last, and when."""
+        claims = select(timeline.c.at, timeline.c.detail).where(
+            timeline.c.import_id == lease.report.id, timeline.c.what == What.CLAIMED
+        )
+        last = connection.execute(claims.order_by(timeline.c.number.desc()).limit(1)).one_or_none()
+        return None if last is None else (last.detail["worker"], last.at)
 
     def heartbeat(self, lease: Lease, now: datetime) -> None:
         """Renew the lease from ``now``. Raises `LeaseLost`."""

@@ -9,12 +9,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
+from time import monotonic
 from typing import Protocol
 
 import structlog
 
 from failpoints import passing
 from ingest.backoff import next_attempt
+from ingest.errors import LedgerUnavailable
 from ingest.notices.errors import DeliveryDeferred, DeliveryRefused, DeliveryUnknown
 from ingest.notices.notice import Channel, Notice
 from ingest.settings import Settings
@@ -23,12 +26,16 @@ _MOST_A_ROUND = 100
 _AT_ONCE = 8
 _BEGIN_WITHIN = timedelta(minutes=5)
 _SLACK = timedelta(minutes=1)
+_MARK_WITHIN_S, _MARK_PAUSE_S = 30.0, 0.5
 
 _log = structlog.get_logger(__name__)
 
 
 class Outbox(Protocol):
-    """Where notices wait; each method is durable when it returns, blocks, and may be called from several threads."""
+    """Where notices wait; each method is durable when it returns, blocks, and may be called from several threads.
+
+    What marks a notice raises `LedgerUnavailable` when it could not, or does not know, and may be called again.
+    """
 
     def due(
         self,
@@ -156,13 +163,13 @@ class _Round:
             log.exception("notice not written", action="notice_deferred")
             await self._defer(notice, "the notice could not be written", None, perhaps_taken=False)
             return False
-        await asyncio.to_thread(self._outbox.sent, notice.id, self._now(), status)
+        await _marked(partial(self._outbox.sent, notice.id, self._now(), status))
         passing("notice.marked")
         log.info("notice sent", action="notice_sent")
         return True
 
     async def _give_up(self, notice: Notice, error: str, status: int | None) -> None:
-        await asyncio.to_thread(self._outbox.given_up, notice.id, error, at=self._now(), status=status)
+        await _marked(partial(self._outbox.given_up, notice.id, error, at=self._now(), status=status))
 
     async def _defer(self, notice: Notice, error: str, status: int | None, *, perhaps_taken: bool) -> None:
         """Let the notice wait for its next try, or give it up when it is too old for another."""
@@ -174,12 +181,32 @@ class _Round:
         wait_s = next_attempt(notice.attempts + 1, floor_s=mail.retry_floor_s, ceiling_s=mail.retry_ceiling_s)
         if perhaps_taken:
             wait_s = mail.retry_ceiling_s  # each try may double it: as few as a promise to deliver allows
-        await asyncio.to_thread(
-            self._outbox.deferred,
-            notice.id,
-            error,
-            now + timedelta(seconds=wait_s),
-            at=now,
-            status=status,
-            perhaps_taken=perhaps_taken,
+        next_attempt_at = now + timedelta(seconds=wait_s)
+        await _marked(
+            partial(
+                self._outbox.deferred,
+                notice.id,
+                error,
+                next_attempt_at,
+                at=now,
+                status=status,
+                perhaps_taken=perhaps_taken,
+            )
         )
+
+
+async def _marked(mark: Callable[[], None]) -> None:
+    """Mark what became of a try; again while the ledger is away for a moment, or has not said whether it did it.
+
+    Else the notice is sent once more when its claim has ended (FAULTS.md W6).
+    """
+    deadline = monotonic() + _MARK_WITHIN_S
+    while True:
+        try:
+            await asyncio.to_thread(mark)
+        except LedgerUnavailable:
+            if monotonic() >= deadline:
+                raise
+            await asyncio.sleep(_MARK_PAUSE_S)
+        else:
+            return

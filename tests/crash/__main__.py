@@ -1,10 +1,13 @@
 """The whole matrix: SIGKILL at every failpoint of the real service, RUNS times each, and losses of power.
 
-    python -m tests.crash --runs 20 --power 3 --jobs 2 [--json] [--only NAME]...
+    python -m tests.crash --runs 20 --power 3 --jobs 2 [--ledger postgresql] [--json] [--only NAME]...
 
 In each run five imports of two accounts are in flight, and the process dies at a passing of the failpoint that differs
 from run to run. The lake is compared row by row with that of a run in which nothing died, and looked at all the time.
 Exit code 1 when a row was lost, doubled or half visible, or anything else was not as it is without a death.
+
+With a ledger on a PostgreSQL server, which is started for it, there are only kills: what survives a loss of power is
+then up to the server, and the shim is not in front of it.
 """
 
 from __future__ import annotations
@@ -16,11 +19,14 @@ import multiprocessing
 import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
 
 from failpoints import POINTS
+from tests.crash.ledger import IN_ITS_FOLDER, Ledger
 from tests.crash.matrix import Score, prepare, score
+from tests.support.postgres import Postgres
 
 
 def _table(scores: list[Score]) -> str:
@@ -39,24 +45,30 @@ def main() -> int:
     """The exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=20, help="kills at each failpoint")
-    parser.add_argument("--power", type=int, default=3, help="losses of power at each failpoint")
+    parser.add_argument("--power", type=int, help="losses of power at each failpoint (default: 3; SQLite only)")
+    parser.add_argument("--ledger", choices=["sqlite", "postgresql"], default="sqlite", help="where the ledger is")
     parser.add_argument("--jobs", type=int, default=2, help="installations at the same time")
     parser.add_argument("--only", action="append", help="only this failpoint, or those that begin so; repeatable")
     parser.add_argument("--json", action="store_true", help="figures as JSON on standard output")
     given = parser.parse_args()
+    on_server = given.ledger == "postgresql"
+    if on_server and given.power:
+        parser.error("losses of power are tried with a ledger in SQLite only")
+    power = (0 if on_server else 3) if given.power is None else given.power
     points = [point for point in POINTS if not given.only or point.startswith(tuple(given.only))]
     scores: dict[str, Score] = {}
-    with tempfile.TemporaryDirectory(prefix="sealdrop-crash-") as folder:
-        ground = asyncio.run(prepare(Path(folder)))
-        if ground.shim is None and given.power:
+    with tempfile.TemporaryDirectory(prefix="sealdrop-crash-") as folder, ExitStack() as stack:
+        ledger = Ledger(stack.enter_context(closing(Postgres()))) if on_server else IN_ITS_FOLDER
+        ground = asyncio.run(prepare(Path(folder), ledger))
+        if ground.shim is None and power:
             sys.stderr.write("no C compiler: no loss of power is tried\n")
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(given.jobs, mp_context=context) as pool:
-            running = [pool.submit(score, ground, point, given.runs, given.power) for point in points]
+            running = [pool.submit(score, ground, point, given.runs, power) for point in points]
             for done in as_completed(running):
                 result = done.result()
                 scores[result.failpoint] = result
-                word = "good" if result.good else "WRONG"
+                word = "good" if result.good else f"WRONG: {result.wrong[0]}"
                 sys.stderr.write(f"{len(scores)}/{len(points)} {result.failpoint}: {word}, {result.seconds} s\n")
                 sys.stderr.flush()
     ordered = [scores[point] for point in points]

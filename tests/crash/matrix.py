@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from failpoints import POINTS
+from tests.crash.ledger import IN_ITS_FOLDER, Ledger
 from tests.crash.power import build_shim, compiler
 from tests.crash.round_trip import Round, keep_as_template, refer, run_round, run_round_without_power
 from tests.crash.site import Served
@@ -61,9 +62,9 @@ class Score:
         return not self.wrong
 
 
-async def prepare(folder: Path) -> Ground:
+async def prepare(folder: Path, ledger: Ledger = IN_ITS_FOLDER) -> Ground:
     """Make the template, and do one round without a death."""
-    site = Served(await make_template(folder / "fresh"), folder / "reference", next(iter(POINTS)))
+    site = Served(await make_template(folder / "fresh", ledger), folder / "reference", next(iter(POINTS)))
     await site.open()
     try:
         reference = await refer(site)

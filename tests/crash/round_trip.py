@@ -139,4 +139,4 @@ def keep_as_template(site: Site, folder: Path) -> Template:
     """A template that has the site's past: accounts with tables, imports and notices. The site is closed."""
     shutil.copytree(site.template.folder, folder, ignore=shutil.ignore_patterns("installation", "gpg"))
     shutil.copytree(site.folder, folder / "installation", ignore=shutil.ignore_patterns("log", "passed"))
-    return Template(folder, site.template.key_ids)
+    return Template(folder, site.template.key_ids, site.ledger)

@@ -75,7 +75,8 @@ class Site(ABC):
         self.passed = folder / "passed"
         self.passed.touch()
         self.mailbox = Mailbox()
-        self.database = Database(f"sqlite:///{folder / 'data' / 'ledger.db'}")
+        self.ledger = template.ledger.copied()
+        self.database = Database(self.ledger.url(folder))
         self.lake = Lake(folder / "data" / "lake")
         self.spool_root = folder / "data" / "spool"
         self.port = 0
@@ -130,7 +131,8 @@ class Site(ABC):
         if armed and self.point is not None:
             action = f"{self.point}:{self.ACTS_AT}:{self.action}"
             wanted = {failpoints.VARIABLE: action, failpoints.PASSED_VARIABLE: str(self.passed)}
-        return {**_QUICK, "SEALDROP_MAIL__PORT": str(self.mailbox.port), **self._environment, **wanted}
+        mail = {"SEALDROP_MAIL__PORT": str(self.mailbox.port)}
+        return {**_QUICK, **mail, **self.ledger.environment, **self._environment, **wanted}
 
     def records(self, action: str) -> list[dict[str, Any]]:
         """What the processes have logged of this action."""

@@ -19,7 +19,8 @@ from ingest.app import App
 from ingest.cli.ssh_keys import keys_in
 from ingest.custody import make_pair
 from ingest.demo.sender import Gpg
-from ingest.installation import Choices, initialise
+from ingest.installation import Choices, initialise, prepare
+from tests.crash.ledger import IN_ITS_FOLDER, Ledger
 
 ACCOUNTS = ("acme", "blank")
 EMAIL = {account: f"data@{account}.example" for account in ACCOUNTS}
@@ -98,6 +99,7 @@ class Template:
 
     folder: Path
     key_ids: dict[str, str] = field(default_factory=dict)  # by account
+    ledger: Ledger = IN_ITS_FOLDER
 
     @property
     def installation(self) -> Path:
@@ -117,10 +119,13 @@ class Template:
         return json.dumps({**facts, "keyId": self.key_ids[item.account], **item.manifest}).encode()
 
 
-async def make_template(folder: Path) -> Template:
+async def make_template(folder: Path, ledger: Ledger = IN_ITS_FOLDER) -> Template:
     """Make the installation, and encrypt all files with the real gpg."""
     settings = initialise(folder / "installation", Choices("127.0.0.1", 0, "127.0.0.1", 25, "none"))
-    template = Template(folder)
+    template = Template(folder, ledger=ledger.copied())
+    if ledger.server is not None:
+        settings = settings.model_copy(update={"ledger_url": template.ledger.url(template.installation)})
+        prepare(settings)
     gpg = Gpg(folder / "gpg")
     app = App(settings)
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import datetime
 from pathlib import Path
 
@@ -12,13 +12,15 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import insert, text
+from sqlalchemy import delete, func, insert, select, text
 
 from ingest.errors import LedgerUnavailable
+from ingest.ledger import database as ledger
 from ingest.ledger.audit import record
 from ingest.ledger.database import SCHEMA_VERSION, Database
-from ingest.ledger.tables import audit, metadata
+from ingest.ledger.tables import audit, contacts, metadata
 from tests.ledger.conftest import NOW
+from tests.support.postgres import Postgres
 
 
 def test_migrations_make_the_schema_of_the_tables(database: Database) -> None:
@@ -83,6 +85,37 @@ def test_locked_ledger_is_unavailable_not_broken(tmp_path: Path) -> None:
     finally:
         other.close()
         database.close()
+
+
+def test_read_sees_one_state_of_the_ledger(database: Database) -> None:
+    """FAULTS W18: also what is read later in it."""
+    with database.read() as connection:
+        assert connection.scalar(select(func.count()).select_from(contacts)) == 1
+        if database.engine.dialect.name == "postgresql":  # in SQLite's file nobody can write meanwhile
+            with database.write() as other:
+                other.execute(delete(contacts))
+        assert connection.scalar(select(func.count()).select_from(contacts)) == 1
+
+
+def test_ledger_without_a_free_connection_is_unavailable(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FAULTS W5: this process has as many as it may have."""
+    monkeypatch.setattr(ledger, "_CONNECTION_WAIT_S", 0.05)
+    with closing(Database(url)) as database, ExitStack() as held:
+        for _ in range(15):
+            held.enter_context(database.read())
+        with pytest.raises(LedgerUnavailable), database.read():
+            pass
+
+
+def test_read_only_server_is_unavailable(postgres: Postgres, migrated: str) -> None:
+    """FAULTS W5: as a standby is."""
+    name = postgres.new(migrated)
+    postgres.tell(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    with closing(Database(postgres.url(name))) as database:
+        with pytest.raises(LedgerUnavailable), database.write() as connection:
+            record(connection, at=NOW, actor="test", action="x", subject="y")
+        with database.read() as connection:
+            assert connection.execute(audit.select()).all() == []
 
 
 def test_read_only_ledger_is_unavailable(tmp_path: Path) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import pwd
+import secrets
 import shutil
 import subprocess
 import tempfile
@@ -27,11 +27,9 @@ class Postgres:
         self.folder = Path(tempfile.mkdtemp(prefix="sd-pg-"))
         if self._user is not None:
             shutil.chown(self.folder, self._user)
-        self._numbers = itertools.count(1)
         data = self.folder / "data"
         self._run(program, "-D", data, "-U", "sealdrop", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C")
-        options = " ".join(f"-c {option}" for option in (*_FAST, f"unix_socket_directories={self.folder}"))
-        self._run(_program("pg_ctl"), "-D", data, "-l", self.folder / "log", "-o", options, "-w", "start")
+        self.start()
 
     def url(self, database: str) -> str:
         made = URL.create(
@@ -41,22 +39,39 @@ class Postgres:
 
     def new(self, template: str = "template0") -> str:
         """A new database; its name."""
-        name = f"ledger{next(self._numbers)}"
-        engine = create_engine(self.url("postgres"), isolation_level="AUTOCOMMIT")
-        with engine.connect() as connection:
-            connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
-        engine.dispose()
+        name = f"ledger_{secrets.token_hex(6)}"
+        self.tell(f"CREATE DATABASE {name} TEMPLATE {template}")
         return name
 
-    def restart(self, mode: str = "immediate") -> None:
+    def end_connections(self, database: str) -> None:
+        """End every connection to a database, as an administrator may."""
+        self.tell(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'")
+
+    def tell(self, statement: str) -> None:
+        """Have the server do something that is about no database in particular."""
+        engine = create_engine(self.url("postgres"), isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(text(statement))
+        engine.dispose()
+
+    def restart(self) -> None:
         """End every connection in its middle, as a crash of the server does."""
-        self._run(
-            _program("pg_ctl"), "-D", self.folder / "data", "-m", mode, "-w", "-l", self.folder / "log", "restart"
-        )
+        self.stop()
+        self.start()
+
+    def stop(self) -> None:
+        self._control("-m", "immediate", "stop")
+
+    def start(self) -> None:
+        options = " ".join(f"-c {option}" for option in (*_FAST, f"unix_socket_directories={self.folder}"))
+        self._control("-l", self.folder / "log", "-o", options, "start")
 
     def close(self) -> None:
-        self._run(_program("pg_ctl"), "-D", self.folder / "data", "-m", "immediate", "-w", "stop")
+        self.stop()
         shutil.rmtree(self.folder)
+
+    def _control(self, *command: object) -> None:
+        self._run(_program("pg_ctl"), "-D", self.folder / "data", "-w", *command)
 
     def _run(self, *command: object) -> None:
         subprocess.run(

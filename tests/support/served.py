@@ -103,8 +103,9 @@ class Instance:
         self.process: subprocess.Popen[bytes] | None = None
         self.port = 0
         self.environment = {"SEALDROP_DOOR__PORT": "0", "SEALDROP_MAIL__SECURITY": "none", **environment}
-        sealdrop("init", folder, "--mail-host", "127.0.0.1", "--mail-port", self.post.port)
-        self._ledger = Database(f"sqlite:///{folder / 'data' / 'ledger.db'}")
+        mail = ("--mail-host", "127.0.0.1", "--mail-port", self.post.port)
+        sealdrop("init", folder, *mail, environment=self.environment)
+        self.ledger = Database(environment.get("SEALDROP_LEDGER_URL", f"sqlite:///{folder / 'data' / 'ledger.db'}"))
 
     def run(self, *arguments: object, code: int = 0) -> str:
         """Run a command about this installation."""
@@ -156,7 +157,7 @@ class Instance:
 
     def imports(self, account: str) -> list[dict[str, Any]]:
         """The account's imports, oldest first."""
-        reports = Imports(self._ledger).newest(account=account, limit=1000)
+        reports = Imports(self.ledger).newest(account=account, limit=1000)
         return [report.as_json() for report in reversed(reports)]
 
     def lake_events(self, account: str) -> pl.DataFrame:
@@ -179,7 +180,7 @@ class Instance:
                 self.stop()
             self.process.kill()
             self.process.wait()
-        self._ledger.close()
+        self.ledger.close()
         self.post.close()
 
 

@@ -18,7 +18,7 @@ def upgrade() -> None:
     op.add_column("accounts", sa.Column("allow_gnupg", sa.Boolean(), nullable=False, server_default=sa.true()))
     for name, length in (("pair", 64), ("signature", 16), ("signer", 64)):
         op.add_column("imports", sa.Column(name, sa.String(length), nullable=True))
-    with op.batch_alter_table("pgp_keys", recreate="always") as batch:
+    with op.batch_alter_table("pgp_keys") as batch:
         batch.add_column(sa.Column("signatures", sa.String(8), nullable=False, server_default="verify"))
         batch.create_check_constraint("pgp_key_signatures", "signatures IN ('ignore', 'verify', 'require')")
     op.create_table(

@@ -19,7 +19,7 @@ _BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 def upgrade() -> None:
     _name_master_keys()
-    with op.batch_alter_table("pgp_keys", recreate="always") as batch:
+    with op.batch_alter_table("pgp_keys") as batch:
         for name in ("sealed_private_key", "sealed_passphrase"):
             batch.add_column(_under(name))
             batch.create_foreign_key(f"{name}_known", "master_keys", [f"{name}_under"], ["id"])

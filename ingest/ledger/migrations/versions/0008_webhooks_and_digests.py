@@ -25,7 +25,7 @@ def upgrade() -> None:
     op.add_column("imports", sa.Column("retried_at", sa.String(32), nullable=True))
     op.add_column("notices", sa.Column("account", sa.String(64), nullable=True))
     op.execute(_ACCOUNT)
-    with op.batch_alter_table("notices", recreate="always") as batch:
+    with op.batch_alter_table("notices") as batch:
         batch.alter_column("account", existing_type=sa.String(64), nullable=False)
         batch.create_foreign_key("notices_account_fkey", "accounts", ["account"], ["id"])
         batch.add_column(sa.Column("channel", sa.String(8), nullable=False, server_default="mail"))
