@@ -120,6 +120,7 @@ class App:
             accounts=self.accounts,
             history=self.history,
             uploads=self.uploads,
+            sweeps=self.sweeps,
             lake=self.lake,
             now=self.now,
         )
