@@ -122,6 +122,7 @@ class App:
             accounts=self.accounts,
             history=self.history,
             uploads=self.uploads,
+            sweeps=self.sweeps,
             lake=self.lake,
             now=self.now,
         )

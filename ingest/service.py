@@ -185,12 +185,14 @@ class Service:
                     await self._mail_due.wait()
 
     async def _look_at_keys(self) -> None:
-        """Retire key pairs and tell of those that end soon, at the start and then every hour."""
+        """Retire key pairs and tell of those that end soon, every hour; by no clock that has just jumped."""
         app = self._app
         while True:
             try:
-                if await asyncio.to_thread(look_at_keys, app.accounts, app.pgp_keys, app.outbox, app.now()):
-                    self._mail_due.set()
+                if await asyncio.to_thread(app.sweeps.distrusted_until, app.now()) is None:
+                    new = await asyncio.to_thread(look_at_keys, app.accounts, app.pgp_keys, app.outbox, app.now())
+                    if new:
+                        self._mail_due.set()
             except Exception as error:  # a look that ended for good would be missed by nobody
                 _log.error("keys_not_looked_at", action="keys_not_looked_at", detail=cause_of(error))
             await asyncio.sleep(_LOOK_AT_KEYS_S)

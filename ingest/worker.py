@@ -21,6 +21,7 @@ from ingest.hardening import bound_process, harden_process
 from ingest.logs import set_up_logs
 from ingest.nudge import Nudges
 from ingest.settings import Settings
+from ingest.watched_leases import WatchedLeases
 
 _log = structlog.get_logger()
 
@@ -49,11 +50,14 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 
 def _work(app: App, service: Nudges) -> None:
+    leases = WatchedLeases(app.settings.worker.lease_s)
     while True:
         wait_s = app.settings.worker.poll_s
         try:
             app.disk.look()
-            lease = None if app.disk.is_lowest else app.queue.claim(app.now())
+            lease = None
+            if not app.disk.is_lowest:
+                lease = app.queue.claim(app.now(), unrenewed=leases.unrenewed(app.queue.held()))
             if lease is not None:
                 app.carrier.carry_out(lease)
                 service.send()

@@ -164,7 +164,7 @@ class Compaction:
                 for file in self._where.folder.glob(f"run-{journal['run']}-*"):
                     file.unlink()
                 self._indexes.remove(journal["run"])
-            elif time.time() - journal["at"] >= self._keep_s:
+            elif not 0 <= time.time() - journal["at"] < self._keep_s:  # from the future: by a clock that was wrong
                 for name in journal["replaced"]:
                     (self._where.folder / name).unlink(missing_ok=True)
                 for run in {run_of(name) for name in journal["replaced"]} - {None}:

@@ -26,6 +26,7 @@ from ingest.cli.show import (
 )
 from ingest.report import Report
 from ingest.states import ENDS, STORED, State
+from ingest.watched_leases import WatchedLeases
 from manifests.errors import ManifestInvalid
 
 if TYPE_CHECKING:
@@ -207,9 +208,11 @@ def _read(manifest: Path) -> bytes:
 
 def _carried_out(parts: App, import_id: str) -> Report:
     """Carry the import out in this process, or wait for the worker that was quicker."""
+    leases = WatchedLeases(parts.settings.worker.lease_s)
     with err.status("importing ..."):
         while (report := _needed(parts, import_id)).state not in ENDS:
-            lease = parts.queue.claim(parts.now(), only=import_id)
+            unrenewed = leases.unrenewed(parts.queue.held())
+            lease = parts.queue.claim(parts.now(), only=import_id, unrenewed=unrenewed)
             if lease is not None:
                 parts.carrier.carry_out(lease)
                 _tell_if_deferred(_needed(parts, import_id))

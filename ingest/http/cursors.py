@@ -20,6 +20,7 @@ from stores.event_pages import EventQuery, Place
 
 _MAC_BYTES = 32
 _MOST_CHARS = 4096
+_SKEW = timedelta(minutes=1)
 _INVALID = "This is no cursor of this account, or its time is over."
 
 
@@ -34,15 +35,16 @@ class Reading:
 
 
 class Cursors:
-    """Makes and opens cursors with one key."""
+    """Makes and opens cursors with one key, good for ``lasts``."""
 
-    def __init__(self, key: Secret) -> None:
+    def __init__(self, key: Secret, *, lasts: timedelta) -> None:
         self._key = key
+        self._lasts = lasts
 
-    def made(self, account: str, reading: Reading, *, until: datetime) -> str:
-        """The cursor that goes on with this reading, good until then."""
+    def made(self, account: str, reading: Reading, *, now: datetime) -> str:
+        """The cursor that goes on with this reading."""
         query = reading.query
-        times = [round(moment.timestamp()) for moment in (query.since, query.until, until)]
+        times = [round(moment.timestamp()) for moment in (query.since, query.until, now + self._lasts)]
         content = json.dumps([reading.version, query.name, *times, reading.size, *reading.place]).encode()
         return base64.urlsafe_b64encode(self._mac(account, content) + content).rstrip(b"=").decode()
 
@@ -58,7 +60,8 @@ class Cursors:
         if not hmac.compare_digest(mac, self._mac(account, content)):
             raise CursorInvalid(_INVALID)
         version, name, since, until, good_until, size, file, row = json.loads(content)
-        if now > datetime.fromtimestamp(good_until, UTC):
+        left = datetime.fromtimestamp(good_until, UTC) - now
+        if left < timedelta() or left > self._lasts + _SKEW:  # one that is good for longer was made by a wrong clock
             raise CursorInvalid(_INVALID)
         start = datetime.fromtimestamp(0, UTC)
         query = EventQuery(name, start + timedelta(seconds=since), start + timedelta(seconds=until))

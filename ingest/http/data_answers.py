@@ -30,7 +30,8 @@ def events_answer(events: pl.DataFrame, following: str | None) -> bytes:
     properties = [name for name in events.columns if name not in (*users, EVENT_NAME, TIMESTAMP)]
     shown = ["email" if name == ADDRESS else name for name in users]
     moments = events[TIMESTAMP].dt.strftime("%Y%m%d%H%M%S").cast(pl.Int64)
-    rows = zip(events.select(users).rows(), moments, events.select(properties).rows(), strict=True)
+    values_of_rows = events.select(properties).rows() if properties else [()] * events.height  # no columns, no rows
+    rows = zip(events.select(users).rows(), moments, values_of_rows, strict=True)
     answer["records"] = [
         {"profile": _filled(shown, user), "ts": moment, "event_props": _filled(properties, values)}
         for user, moment, values in rows

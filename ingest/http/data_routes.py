@@ -140,12 +140,13 @@ class _Data:
         return _json(profile_answer(profile or {column: user}, summary))
 
     def _signed(self, account: str, reading: Reading) -> str:
-        until = self._app.now() + timedelta(seconds=self._app.settings.lake.cursor_s)
-        return self._signer().made(account, reading, until=until)
+        return self._signer().made(account, reading, now=self._app.now())
 
     def _signer(self) -> Cursors:
         if self._cursors is None:
-            self._cursors = Cursors(open_cursor_key(self._app))
+            self._cursors = Cursors(
+                open_cursor_key(self._app), lasts=timedelta(seconds=self._app.settings.lake.cursor_s)
+            )
         return self._cursors
 
 

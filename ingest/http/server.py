@@ -105,7 +105,9 @@ class HttpApi:
                 _log.error("tls_not_reloaded", action="tls_not_reloaded", detail=detail)
 
     async def renew(self) -> None:
-        """Replace old keys of tokens and old keysets. Raises what the vault raises."""
+        """Replace old keys of tokens and old keysets, by no clock that has just jumped. Raises as the vault does."""
+        if await asyncio.to_thread(self._app.sweeps.distrusted_until, self._app.now()) is not None:
+            return
         await self._renew_token_key()
         await asyncio.to_thread(rotate_due_keysets, self._app)
 

@@ -6,18 +6,27 @@ so it never fails half way for want of it.
 
 On PostgreSQL a connection can be lost while a commit is under way, and then nobody here knows whether it was made
 (FAULTS.md W6). So whatever writes can be written again, or looks first: each caller of `Database.write` says how.
+
+A disk that fails under SQLite (EIO, no room, read-only) leaves it open whether a transaction is there. So no connection
+is used again: all are closed, and the next one rolls back what the journal says, or finds the transaction there.
+Nothing is synced a second time (FAULTS.md W11).
+
+Diagnostics: ``ledger_disk_failed``, with SQLite's name of the error and what to do.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import structlog
 from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionLeft
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -31,6 +40,12 @@ SCHEMA_VERSION = "0012"
 _BUSY_TIMEOUT_MS = 30_000
 _CONNECTION_WAIT_S = 30.0
 _MIGRATION_LOCK, _TURN_LOCK = 0x5EA1D509, 0x5EA1D50A  # any numbers that nobody else locks
+_DISK_ERRORS = {  # SQLite's primary codes
+    sqlite3.SQLITE_IOERR: "look at the disk under the ledger (dmesg, SMART); a disk that fails must be replaced",
+    sqlite3.SQLITE_FULL: "make room on the disk of the ledger",
+    sqlite3.SQLITE_CANTOPEN: "look at the folder of the ledger: is it there, and may the service write to it?",
+    sqlite3.SQLITE_READONLY: "look why the disk of the ledger is read-only: an error makes a file system so",
+}
 _VERSION = text("SELECT version_num FROM alembic_version")
 _UNAVAILABLE = "The ledger cannot be used at the moment."
 _UNKNOWN = (
@@ -39,6 +54,8 @@ _UNKNOWN = (
 # What PostgreSQL says of its state, not of the statement, and the driver does not call operational: read-only (as a
 # standby is), idle for too long in a transaction, a transaction that took too long.
 _OF_THE_SERVER = frozenset({"25006", "25P03", "25P04"})
+
+_log = structlog.get_logger()
 
 
 class Database:
@@ -55,6 +72,7 @@ class Database:
         if self._engine.dialect.name == "sqlite":
             event.listen(self._engine, "connect", _set_up_sqlite)
             event.listen(self._engine, "begin", _begin_sqlite)
+            event.listen(self._engine, "handle_error", _throw_away)
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
@@ -115,6 +133,7 @@ class Database:
             Path(self._url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         version = self._version()
         if version == SCHEMA_VERSION:
+            self._sync_folder()
             return
         if version is not None and version > SCHEMA_VERSION:
             raise _other_version(version)
@@ -130,6 +149,20 @@ class Database:
                     _create(connection, configuration)
             configuration.attributes["connection"] = connection
             command.upgrade(configuration, to)
+        self._sync_folder()
+
+    def _sync_folder(self) -> None:
+        """Make the names of SQLite's files durable: it ignores it when the sync for a new journal fails (W11)."""
+        if self._url.database is None or self._engine.dialect.name != "sqlite":
+            return
+        try:
+            folder = os.open(Path(self._url.database).parent, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        except OSError as error:
+            raise LedgerUnavailable("The ledger cannot be used at the moment.", detail=str(error)) from error
 
     def _check_version(self, connection: Connection) -> None:
         """Let no process write to the ledger of another version: it would not know what it must keep true (W16)."""
@@ -208,6 +241,21 @@ def _set_up_sqlite(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> 
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _throw_away(context: ExceptionContext) -> None:
+    """After an error of the disk every connection is closed, and a new one opened for what comes next."""
+    error = context.original_exception
+    remedy = _DISK_ERRORS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+    if remedy is None:
+        return
+    context.is_disconnect = True
+    _log.error(
+        "ledger_disk_failed",
+        action="ledger_disk_failed",
+        error=getattr(error, "sqlite_errorname", None),
+        remedy=f"{remedy}; everything goes on by itself once the ledger can be written again",
+    )
 
 
 def _begin_sqlite(connection: Connection) -> None:

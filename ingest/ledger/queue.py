@@ -3,19 +3,22 @@
 A worker claims an import for some time and renews the lease while it works. Each claim raises the import's fence;
 whatever the worker settles names its fence, so a worker that lost its lease (stopped, cut off, slow) can no longer
 settle anything, nor commit rows to the lake (FAULTS.md W2).
+
+The end of a lease is a time of day, and clocks are set: a process that lives on therefore takes over only what it has
+watched (`ingest.watched_leases`).
 """
 
 from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, false, or_, select, true, update
 
 from failpoints import passing
 from ingest.errors import LeaseLost, LedgerUnavailable
@@ -45,6 +48,14 @@ class Lease:
     give_up_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A running import, and until when its lease was given; each renewal makes it another."""
+
+    import_id: str
+    until: datetime
+
+
 class Queue:
     """Hands imports to workers and takes their verdicts.
 
@@ -57,12 +68,21 @@ class Queue:
         self._longest_wait = longest_wait
         self._unheard: tuple[Lease, datetime] | None = None
 
-    def claim(self, now: datetime, *, only: str | None = None) -> Lease | None:
+    def held(self) -> list[Held]:
+        """The running imports."""
+        wanted = select(imports.c.id, imports.c.lease_until).where(imports.c.state == State.RUNNING)
+        with self._database.read() as connection:
+            return [Held(*row) for row in connection.execute(wanted)]
+
+    def claim(
+        self, now: datetime, *, only: str | None = None, unrenewed: Collection[Held] | None = None
+    ) -> Lease | None:
         """Take the import that waits longest (or only the one named), or ``None`` when none is due.
 
-        Due are: ready ones, deferred ones whose time has come, running ones whose lease ended. A time that is further
-        away than it can have been set was set by a clock that was wrong, and has come as well (FAULTS.md W8). A claim
-        whose commit was not heard of is looked up before any other (W6): it is one try, and lost no worker.
+        Due are: ready ones, deferred ones whose time has come, running ones whose lease ended; of these only the
+        ``unrenewed``, when they are given. A time that is further away than it can have been set was set by a clock
+        that was wrong, and has come as well (FAULTS.md W8). A claim whose commit was not heard of is looked up before
+        any other (W6): it is one try, and lost no worker.
         """
         if only is None and (lease := self._heard_after_all(now)) is not None:
             return lease
@@ -70,7 +90,7 @@ class Queue:
         due = or_(
             imports.c.state == State.READY,
             and_(imports.c.state == State.DEFERRED, or_(imports.c.next_attempt_at <= now, too_far)),
-            self._is_lost(now),
+            and_(self._is_lost(now), _is_one_of(unrenewed)),
         )
         wanted = select(imports).where(due)
         if only is not None:
@@ -254,6 +274,12 @@ class Queue:
         with self._database.write() as connection:
             _update(connection, lease, state=State.READY, lease_until=None)
             note(connection, lease.report.id, What.GIVEN_BACK, now)
+
+
+def _is_one_of(unrenewed: Collection[Held] | None) -> ColumnElement[bool]:
+    if unrenewed is None:
+        return true()
+    return or_(false(), *(and_(imports.c.id == one.import_id, imports.c.lease_until == one.until) for one in unrenewed))
 
 
 def _this_process() -> str:

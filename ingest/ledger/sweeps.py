@@ -62,6 +62,12 @@ class Sweeps:
             connection.execute(update(sweeps).values(believed_at=now, watched_until=None))
         return None
 
+    def surely(self, now: datetime) -> datetime:
+        """``now``, or the last time that was believed when the clock has jumped since then."""
+        with self._database.read() as connection:
+            believed: datetime | None = connection.scalar(select(sweeps.c.believed_at))
+        return now if believed is None or now - believed <= JUMP else believed
+
     def believe(self, now: datetime) -> None:
         """The operator says that the clock is right."""
         with self._database.write() as connection:

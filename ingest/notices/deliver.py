@@ -174,11 +174,14 @@ class _Round:
     async def _defer(self, notice: Notice, error: str, status: int | None, *, perhaps_taken: bool) -> None:
         """Let the notice wait for its next try, or give it up when it is too old for another."""
         now, mail = self._now(), self._mail
-        if (now - notice.created_at).total_seconds() >= mail.give_up_after_s:
+        tries = notice.attempts + 1
+        if tries * mail.retry_ceiling_s >= mail.give_up_after_s and not (
+            0 <= (now - notice.created_at).total_seconds() < mail.give_up_after_s
+        ):  # so many tries take about that long: the age alone may be that of a clock that was set (FAULTS.md W8)
             await self._give_up(notice, error, status)
             _log.warning("notice given up", action="notice_given_up", notice_id=notice.id, error=error)
             return
-        wait_s = next_attempt(notice.attempts + 1, floor_s=mail.retry_floor_s, ceiling_s=mail.retry_ceiling_s)
+        wait_s = next_attempt(tries, floor_s=mail.retry_floor_s, ceiling_s=mail.retry_ceiling_s)
         if perhaps_taken:
             wait_s = mail.retry_ceiling_s  # each try may double it: as few as a promise to deliver allows
         next_attempt_at = now + timedelta(seconds=wait_s)

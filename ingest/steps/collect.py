@@ -119,7 +119,8 @@ class Collector:
         """Make an import of each complete pair; the complete files that are left, and of manifests what they say."""
         looks = self._looks.get(account, {})
         complete = {name for name, seen in files.items() if self._is_complete(looks.get(name), seen)}
-        manifests = sorted((name for name in complete if is_manifest_name(name)), key=lambda n: files[n].st_mtime_ns)
+        # in the order in which they got their names; the time of change is what a sender says it is
+        manifests = sorted((name for name in complete if is_manifest_name(name)), key=lambda n: files[n].st_ctime_ns)
         waiting: dict[str, Manifest | None] = {}
         for manifest in manifests:
             try:

@@ -28,6 +28,7 @@ from ingest.clock import Now
 from ingest.errors import AccountDisabled, KeyReused, LedgerUnavailable
 from ingest.ledger.accounts import Accounts
 from ingest.ledger.history import History
+from ingest.ledger.sweeps import Sweeps
 from ingest.ledger.uploads import Remembered, Uploads
 from ingest.settings import Settings
 from ingest.uploads.body import Body, Fault, Record
@@ -78,12 +79,21 @@ class Batches:
     """Carries out batches; any number of threads. Blocks."""
 
     def __init__(
-        self, settings: Settings, *, accounts: Accounts, history: History, uploads: Uploads, lake: Lake, now: Now
+        self,
+        settings: Settings,
+        *,
+        accounts: Accounts,
+        history: History,
+        uploads: Uploads,
+        sweeps: Sweeps,
+        lake: Lake,
+        now: Now,
     ) -> None:
         self._settings = settings
         self._accounts = accounts
         self._history = history
         self._uploads = uploads
+        self._sweeps = sweeps
         self._lake = lake
         self._now = now
         self._marks: dict[str, Mark] = {}
@@ -109,7 +119,7 @@ class Batches:
             return
         with self._lake.uploading(account, wait_s=_LOCK_S):
             now = self._now()
-            since = now - timedelta(seconds=self._settings.uploads.remember_s)
+            since = self._sweeps.surely(now) - timedelta(seconds=self._settings.uploads.remember_s)
             batch = self._without_answered(account, requests, since)
             if batch.requests:
                 self._store(batch, now, since)

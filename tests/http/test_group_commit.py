@@ -91,6 +91,7 @@ def test_an_import_that_adds_the_same_column_at_the_same_moment_is_judged_with(t
         accounts=app.accounts,
         history=app.history,
         uploads=Interfering(app.database),
+        sweeps=app.sweeps,
         lake=app.lake,
         now=app.now,
     )

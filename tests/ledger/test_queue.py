@@ -302,3 +302,17 @@ def test_timeline_of_an_import_that_is_tried_for_ever_stays_bounded(
         queue.defer(claimed(queue), NOW, code="x", message="y", next_attempt_at=NOW, give_up_at=NOW)
     numbers = [entry.number for entry in Timeline(database).of_import(import_id)]
     assert numbers == [*range(1, KEPT_FIRST + 1), *range(122 - KEPT_LAST + 1, 123)]
+
+
+def test_only_a_lease_that_was_watched_is_taken_over_when_the_watched_are_named(queue: Queue, imports: Imports) -> None:
+    """FAULTS W8: renewed between the look and the claim, it is another lease."""
+    received(imports)
+    lease = claimed(queue)
+    much_later = NOW + timedelta(hours=1)
+    assert queue.claim(much_later, unrenewed=[]) is None
+    watched = queue.held()
+    queue.heartbeat(lease, NOW + timedelta(seconds=1))
+    assert queue.claim(much_later, unrenewed=watched) is None
+    again = queue.claim(much_later, unrenewed=queue.held())
+    assert again is not None
+    assert again.lost == 1
