@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import RowMapping, delete, func, insert, or_, select, update
 
+from failpoints import passing
 from ingest.errors import MoveRefused
 from ingest.ledger import replays
 from ingest.ledger.database import Database
@@ -153,6 +154,8 @@ class Imports:
             )
             if retried.rowcount == 1:
                 note(connection, import_id, What.RETRIED, now)
+                passing("retry.written")
+        passing("retry.committed")
         return retried.rowcount == 1
 
     def ready(self, import_id: str, now: datetime) -> None:

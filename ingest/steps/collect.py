@@ -183,8 +183,10 @@ class Collector:
     def _take(self, account: str, import_id: str, manifest: str, data_file: str | None) -> None:
         """Bring an import from received to ready; safe to repeat, whatever of it is done already."""
         if not self._spool.take(account, manifest, import_id, "manifest"):
+            # in this order: a folder of which the ledger knows nothing would come back as an import (`ingest.recovery`)
+            self._spool.discard_taken(import_id)
+            passing("collect.withdrawn")
             self._imports.forget(import_id)
-            self._spool.discard_taken(import_id)  # at most a copy that the operator gave by hand
             return
         if data_file is not None:
             self._spool.take(account, data_file, import_id, "data")  # one that is gone fails the import, by name
