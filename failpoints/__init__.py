@@ -1,4 +1,4 @@
-"""Failpoints: named places on the way of an import at which a test lets a process die, or a disk fail.
+"""Failpoints: named places, most of them on the way of an import, at which a test lets a process die, or a disk fail.
 
 They are compiled in and off. Only `arm` switches one on, for the process that calls it, and only from the environment
 of that process: no settings file, no client and no account can (docs/adr/0016).

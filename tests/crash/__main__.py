@@ -47,7 +47,7 @@ def main() -> int:
     points = [point for point in POINTS if not given.only or point.startswith(tuple(given.only))]
     scores: dict[str, Score] = {}
     with tempfile.TemporaryDirectory(prefix="sealdrop-crash-") as folder:
-        ground = asyncio.run(prepare(Path(folder)))
+        ground = asyncio.run(prepare(Path(folder), points))
         if ground.shim is None and given.power:
             sys.stderr.write("no C compiler: no loss of power is tried\n")
         context = multiprocessing.get_context("spawn")
