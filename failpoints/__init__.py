@@ -1,4 +1,4 @@
-"""Failpoints: named places on the way of an import at which a test lets a process die, or a disk fail.
+"""Failpoints: named places, most of them on the way of an import, at which a test lets a process die, or a disk fail.
 
 They are compiled in and off. Only `arm` switches one on, for the process that calls it, and only from the environment
 of that process: no settings file, no client and no account can (docs/adr/0016).
@@ -69,6 +69,8 @@ POINTS: Mapping[str, str] = {
     "lake.entry_synced": "the entry's bytes are durable, its name is not",
     "lake.committed": "the rows are in the lake for good; the ledger does not know",
     "lake.checkpoint_written": "a checkpoint is written and not durable",
+    "lake.checkpoint_synced": "its bytes are durable, its name is not",
+    "lake.checkpoint_durable": "the checkpoint is there for good; log entries past their time still are",
     "load.stored": "the rows are in the lake; the ledger does not know their event names",
     "load.names_recorded": "the ledger knows the names of the events",
     # settle
@@ -84,6 +86,36 @@ POINTS: Mapping[str, str] = {
     "notices.claimed": "the process has the notices that are due; none is sent",
     "notice.accepted": "the relay has taken a notice; the ledger does not know",
     "notice.marked": "the ledger knows that the notice was sent",
+    "digest.folded": "notices are folded into a digest, which is not committed",
+    "waiting.told": "the sender will be told of a file that waits; this process does not remember that it is",
+    # recovery at the start
+    "recovery.moved": "a torn file of a log is in the quarantine, which is not durable",
+    "recovery.kept": "it is there for good; that it left the log is not durable",
+    "recovery.set_aside": "one torn file is set aside; others may be there",
+    "recovery.logs_read": "all logs end well; no import that the ledger has forgotten is back",
+    "recovery.brought_back": "one such import is in the ledger again",
+    "collect.withdrawn": "a manifest was gone before it was taken, and now all of it is; the ledger has the import",
+    # imports by hand, replays, and another try
+    "by_hand.written": "copies of the files are written where nobody looks; none is durable",
+    "by_hand.kept": "the copies are durable; nothing is in the ledger",
+    "by_hand.received": "the import is in the ledger; its files are where nobody looks",
+    "given.moved": "its files are taken, which is not durable",
+    "by_hand.taken": "its files are taken for good; no worker may have it yet",
+    "by_hand.ready": "a worker may have the import; whoever asked for it was not told",
+    "retry.written": "another try of an import is written and not committed",
+    "retry.committed": "a worker may try the import again",
+    # the sweeper
+    "sweep.removed": "the files or results of some imports are removed, which is not durable",
+    "sweep.synced": "they are gone for good; the ledger does not know",
+    "sweep.remembered": "the ledger knows that they are gone",
+    # compaction
+    "compact.begun": "the journal says what will be replaced; nothing is made",
+    "compact.indexed": "the index of the new run is durable; it has no rows yet",
+    "compact.written": "all new files are durable; no entry of the log names them",
+    "compact.linked": "the entry that puts them in the place of the old ones is in the log; its name is not durable",
+    "compact.replaced": "it is; what was needed for sorting is still there",
+    "compact.removing": "one of the files is removed that no entry names any more, or never will",
+    "compact.removed": "all of a journal are gone for good; the journal is there",
 }
 """Every place, with what is true when it is passed; in the order of facts."""
 

@@ -12,8 +12,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from failpoints import passing
 from ingest.app import App
-from ingest.errors import ReplayRefused
+from ingest.errors import MoveRefused, ReplayRefused
 from ingest.ledger.imports import new_import_id
 from manifests.errors import ManifestInvalid
 from manifests.model import Manifest
@@ -44,7 +45,7 @@ def replay(app: App, account: str, import_id: str, manifest: bytes | None) -> st
     if old is None or old.account != account:
         raise ReplayRefused(f"The account {account} has no import {import_id}: `sealdrop imports list` shows them.")
     data = app.spool.taken(import_id, "data")
-    if old.data_file is None or not data.is_file():
+    if old.data_file is None or not data.is_file() or not app.spool.taken(import_id, "manifest").is_file():
         raise ReplayRefused(
             f"The files of the import {import_id} are not kept any more (`retention.archive_days`): they must be sent "
             "again."
@@ -102,22 +103,35 @@ def _receive(
     *,
     replay_of: str | None = None,
 ) -> str:
-    """Record an import and take its files, under the account's lock: no collector finishes it in between."""
+    """Copy the files of an import, then record it and take them; its ID.
+
+    The copies are durable before the ledger knows of the import: so it never gets files of the same names that wait in
+    the drop. Under the account's lock, so that no collector finishes it in between.
+    """
     app.spool.prepare()
     app.spool.open_account(account)
-    parts = [app.spool.new_part(account), app.spool.new_part(account)]
+    now = app.now()
+    import_id = new_import_id(now)
+    folder = app.spool.begin_giving(account, import_id, replay_of=replay_of)
     try:
-        parts[0].write_bytes(manifest)
-        put_data(parts[1])
-        with app.spool.locked(account):
-            now = app.now()
-            import_id = new_import_id(now)
+        (folder / "manifest").write_bytes(manifest)
+        put_data(folder / "data")
+        passing("by_hand.written")
+        app.spool.keep_given(import_id)
+        passing("by_hand.kept")
+    except BaseException:
+        app.spool.discard_given(import_id)
+        raise
+    with app.spool.locked(account):
+        try:
             app.imports.receive(import_id, account, manifest_name[:128], data_file, now, replay_of=replay_of)
-            if data_file is not None:
-                app.spool.take_part(account, parts[1], import_id, "data", replay_of=replay_of)
-            app.spool.take_part(account, parts[0], import_id, "manifest", replay_of=replay_of)
-            app.imports.ready(import_id, now)
-    finally:
-        for part in parts:
-            part.unlink(missing_ok=True)
+        except MoveRefused:
+            app.spool.discard_given(import_id)
+            raise
+        # from here on a collector brings it to ready when this process does not
+        passing("by_hand.received")
+        app.spool.take_given(import_id)
+        passing("by_hand.taken")
+        app.imports.ready(import_id, now)
+    passing("by_hand.ready")
     return import_id

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
+from failpoints import passing
 from ingest.addressees import notices_of_file
 from ingest.clock import Now
 from ingest.file_news import FileNews
@@ -55,6 +56,7 @@ class LonelyFiles:
             if not new:  # an account without addresses, so far
                 continue
             enqueued += self._outbox.tell(account.id, news.subject, account.id, news.as_json(), new, now)
+            passing("waiting.told")
             self._told[account.id].add(news.subject)
         if enqueued:
             self._on_told()

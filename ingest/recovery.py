@@ -22,6 +22,7 @@ from datetime import datetime
 
 import structlog
 
+from failpoints import passing
 from ingest.app import App
 from ingest.errors import LedgerConflict
 from ingest.ledger.accounts import Account
@@ -45,6 +46,7 @@ def recover(app: App) -> None:
                 _log.warning("lake_entry_set_aside", action="lake_entry_set_aside", entry=set_aside)
         except StoreError as error:  # that account's imports will be held; the others go on
             _log.error("lake_damaged", action="lake_damaged", account=account.id, detail=error.detail)
+    passing("recovery.logs_read")
     for import_id in unknown_imports(app):
         owner = accounts.get(app.spool.owner(import_id) or "")
         if owner is None:
@@ -82,6 +84,7 @@ def _bring_back(app: App, account: Account, import_id: str) -> None:
     except (StoreError, LedgerConflict) as error:
         _log.error("import_unrecovered", action="import_unrecovered", import_id=import_id, detail=error.detail)
         return
+    passing("recovery.brought_back")
     _log.warning("import_recovered", action="import_recovered", import_id=import_id, account=account.id)
 
 

@@ -9,11 +9,13 @@ Diagnostics: ``swept`` with what went, ``clock_distrusted``, ``not_removed`` for
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
 
+from failpoints import passing
 from ingest.app import App
 from ingest.ledger.sweeps import Kept, Old
 from ingest.results import report_name
@@ -59,6 +61,7 @@ def sweep(app: App, *, dry_run: bool = False, believe_clock: bool = False) -> Sw
         _of_imports(app, "files", before(keep.archive_days), dry_run=dry_run),
         _of_imports(app, "results", before(keep.results_days), dry_run=dry_run),
         Swept("unfinished uploads", app.spool.sweep_parts(older_than_s=unfinished_s, dry_run=dry_run)),
+        Swept("unfinished copies", _copies(app, older_than_s=unfinished_s, dry_run=dry_run)),
         Swept("notices", app.sweeps.forget_notices(before(keep.notices_days), dry_run=dry_run)),
         Swept("timelines", app.sweeps.forget_timelines(before(keep.timeline_days), dry_run=dry_run)),
     ]
@@ -67,33 +70,63 @@ def sweep(app: App, *, dry_run: bool = False, believe_clock: bool = False) -> Sw
     return Sweep(swept)
 
 
+def _copies(app: App, *, older_than_s: float, dry_run: bool) -> int:
+    """Remove what commands that were killed had copied for imports that never came to be; how many."""
+    given = app.spool.all_given(older_than_s=older_than_s)
+    known = app.imports.known(given)
+    unknown = [import_id for import_id in given if import_id not in known]
+    for import_id in unknown if not dry_run else ():
+        app.spool.discard_given(import_id)
+    return len(unknown)
+
+
 def _of_imports(app: App, what: Kept, before: datetime, *, dry_run: bool) -> Swept:
     """Remove the files or the results of imports that were over before then."""
     count = size = 0
 
-    def remove(old: Old) -> bool:
+    def remove(some: Sequence[Old]) -> list[str]:
         nonlocal count, size
-        there = _bytes(app, what, old)
-        try:
-            if dry_run:
-                pass
-            elif what == "files":
-                app.spool.discard_taken(old.id)
-            else:
-                app.spool.remove_results(old.account, _results(old))
-        except OSError as error:
-            _log.error("not_removed", action="not_removed", import_id=old.id, what=what, error=error.strerror)
-            return False
-        if there is not None:
-            count, size = count + 1, size + there
-        return True
+        gone: list[str] = []
+        for old in some:
+            there = _bytes(app, what, old)
+            if not dry_run and not _is_removed(app, what, old):
+                continue
+            gone.append(old.id)
+            if there is not None:
+                count, size = count + 1, size + there
+        if not dry_run:
+            passing("sweep.removed")
+            _make_durable(app, what, some)
+            passing("sweep.synced")
+        return gone
 
     if dry_run:
-        for old in app.sweeps.old(what, before):
-            remove(old)
+        remove(list(app.sweeps.old(what, before)))
     else:
         app.sweeps.remove(what, before, app.now(), remove)
     return Swept(what, count, size)
+
+
+def _is_removed(app: App, what: Kept, old: Old) -> bool:
+    """Remove the files or the results of one import; whether the disk let them go."""
+    try:
+        if what == "files":
+            app.spool.discard_taken(old.id)
+        else:
+            app.spool.remove_results(old.account, _results(old))
+    except OSError as error:
+        _log.error("not_removed", action="not_removed", import_id=old.id, what=what, error=error.strerror)
+        return False
+    return True
+
+
+def _make_durable(app: App, what: Kept, some: Sequence[Old]) -> None:
+    """Before the ledger remembers: what a loss of power brought back after that would stay for good."""
+    if what == "files":
+        app.spool.sync_discarded()
+        return
+    for account in {old.account for old in some}:
+        app.spool.sync_results(account)
 
 
 def _results(old: Old) -> list[str]:

@@ -10,6 +10,7 @@ every move is one rename.
     taken/<import ID>/         ``manifest`` and ``data`` of one import, kept for a while after its end, and an empty
                                file that is named after its account: so they have an owner also in a ledger that was
                                restored from a time before them; and one named after the import that it replays
+    taken/.<import ID>/        the same of an import that the operator gives by hand, before it is in the ledger
 """
 
 from __future__ import annotations
@@ -248,6 +249,8 @@ class Spool:
         What turns out to be no plain file, since somebody has put it there at this moment, goes back (FAULTS.md S1).
         """
         target = self.taken(import_id, which)
+        if self._given(import_id).exists():
+            self.take_given(import_id)
         with self.opened(account) as drop:
             if not target.exists():
                 self._make_place(account, target)
@@ -268,18 +271,50 @@ class Spool:
         passing("take.durable")
         return True
 
-    def take_part(
-        self, account: str, part: Path, import_id: str, which: Taken, *, replay_of: str | None = None
-    ) -> None:
-        """Move a part of `new_part` to where one file of an import lies; its bytes are made durable as well."""
-        _fsync(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        target = self.taken(import_id, which)
-        self._make_place(account, target)
+    def begin_giving(self, account: str, import_id: str, *, replay_of: str | None = None) -> Path:
+        """A folder for the files of an import that comes from no drop, ``manifest`` and ``data``; nobody looks there.
+
+        `keep_given` makes durable what the caller puts there. Then the import may be in the ledger, and from then on
+        `take`, by whomever, finds its files here and never in the drop.
+        """
+        folder = self._given(import_id)
+        folder.mkdir(mode=0o700)
+        (folder / f"{account}{_OWNER}").touch(mode=0o600)
         if replay_of is not None:
-            (target.parent / f"{replay_of}{_REPLAYED}").touch(mode=0o600)
-        part.rename(target)
-        self._fsync_place(target)
-        fsync_folder(part.parent)
+            (folder / f"{replay_of}{_REPLAYED}").touch(mode=0o600)
+        return folder
+
+    def keep_given(self, import_id: str) -> None:
+        """Make durable what was put into the folder of `begin_giving`."""
+        folder = self._given(import_id)
+        for file in folder.iterdir():
+            _fsync(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        fsync_folder(folder)
+        fsync_folder(self._taken)
+
+    def take_given(self, import_id: str) -> None:
+        """Put the files of `begin_giving` where those of an import lie, durably; nothing happens the second time."""
+        with contextlib.suppress(FileNotFoundError):
+            self._given(import_id).rename(self._taken / import_id)
+        passing("given.moved")
+        fsync_folder(self._taken)
+
+    def discard_given(self, import_id: str) -> None:
+        """Remove the folder of `begin_giving`; nothing happens when it is gone."""
+        shutil.rmtree(self._given(import_id), ignore_errors=True)
+
+    def all_given(self, *, older_than_s: float) -> list[str]:
+        """The IDs of all imports whose files were given so long ago and are still there."""
+        newest = time.time() - older_than_s
+        given: list[str] = []
+        for entry in self._taken.glob(".*"):
+            with contextlib.suppress(FileNotFoundError):
+                if entry.stat(follow_symlinks=False).st_mtime < newest:
+                    given.append(entry.name.removeprefix("."))
+        return given
+
+    def _given(self, import_id: str) -> Path:
+        return self._taken / f".{import_id}"
 
     def _make_place(self, account: str, target: Path) -> None:
         target.parent.mkdir(mode=0o700, exist_ok=True)
@@ -303,7 +338,7 @@ class Spool:
 
     def all_taken(self) -> list[str]:
         """The IDs of all imports that have files here, in the order of their receipt."""
-        return sorted(entry.name for entry in self._taken.iterdir() if entry.is_dir())
+        return sorted(entry.name for entry in self._taken.iterdir() if entry.is_dir() and entry.name[0] != ".")
 
     def taken_files(self, import_id: str) -> list[Path]:
         """The files of an import that are there."""
@@ -337,8 +372,10 @@ class Spool:
     def discard_taken(self, import_id: str) -> None:
         """Remove the files of an import that is over; nothing happens when they are gone."""
         folder = self._taken / import_id
-        # the owner's name last: what a crash leaves of an import still says whose it is
-        for file in sorted(self.taken_files(import_id), key=lambda file: file.name.endswith(_OWNER)):
+        # the manifest first: without it nobody tries the import again with what a crash has left of it; the owner's
+        # name last: that says whose it is
+        files = self.taken_files(import_id)
+        for file in sorted(files, key=lambda file: (file.name.endswith(_OWNER), file.name != "manifest")):
             file.unlink(missing_ok=True)
             passing("discard.begun")
         with contextlib.suppress(FileNotFoundError):
@@ -348,6 +385,15 @@ class Spool:
         """Remove files of the account's ``results``; nothing happens to those that are gone."""
         for name in names:
             (self.results(account) / name).unlink(missing_ok=True)
+
+    def sync_discarded(self) -> None:
+        """Make it durable that the folders of `discard_taken` are gone."""
+        fsync_folder(self._taken)
+
+    def sync_results(self, account: str) -> None:
+        """Make it durable that the files of `remove_results` are gone; nothing happens when the folder is."""
+        with contextlib.suppress(FileNotFoundError), self.opened(account, results=True) as results:
+            os.fsync(results)
 
     def remove_account(self, account: str) -> None:
         """Delete an account's drop, its results and its uploads in progress; nothing happens when they are gone."""

@@ -26,6 +26,7 @@ import polars as pl
 import pyarrow.parquet as pq
 from deltalake.transaction import AddAction
 
+from failpoints import passing
 from manifests.types import USER_COLUMNS, DataType, ImportType
 from stores.columns import POLARS
 from stores.datafile import DataFile
@@ -84,6 +85,8 @@ class Compaction:
         table = self._where.open()
         if table is None:
             return None
+        # whoever wrote the last entry may have died before it was durable: nothing goes that only it replaces
+        self._where.settle(table.version())
         snapshot = Snapshot(self._where.folder, self._kind, table)
         with unavailable("clean up after a compaction"):
             self._clean_up(snapshot)
@@ -97,8 +100,11 @@ class Compaction:
         replaced = dict(chosen.select("path", "size_bytes").iter_rows())
         with unavailable("write the journal of a compaction"):
             self._begin(run, replaced)
+        passing("compact.begun")
         added = self._written(run, snapshot, chosen)
+        passing("compact.written")
         version = self._where.replace(replaced, added, self._scratch / "entry")
+        passing("compact.replaced")
         with unavailable("remove what was needed for sorting"):
             shutil.rmtree(self._scratch)
         self._where.checkpoint(version)
@@ -119,6 +125,7 @@ class Compaction:
                 sorter.add(frame)
                 entries.add(entries_of(self._kind, frame))
             self._indexes.write(run, entries.ranges())
+            passing("compact.indexed")
             return [
                 self._file(run, number, snapshot.columns, part.sort(order, "_sequence", "_row"))
                 for number, part in enumerate(sorter.ranges())
@@ -161,17 +168,24 @@ class Compaction:
         for path in sorted(self._journals.glob(f"{self._kind}-*.json")):
             journal = json.loads(path.read_bytes())
             if not active.isdisjoint(journal["replaced"]):  # it was killed: nothing names what it made
-                for file in self._where.folder.glob(f"run-{journal['run']}-*"):
-                    file.unlink()
-                self._indexes.remove(journal["run"])
+                names = [file.name for file in self._where.folder.glob(f"run-{journal['run']}-*")]
+                runs = [journal["run"]]
             elif not 0 <= time.time() - journal["at"] < self._keep_s:  # from the future: by a clock that was wrong
-                for name in journal["replaced"]:
-                    (self._where.folder / name).unlink(missing_ok=True)
-                for run in {run_of(name) for name in journal["replaced"]} - {None}:
-                    self._indexes.remove(str(run))
+                names = journal["replaced"]
+                runs = sorted({run for name in names if (run := run_of(name)) is not None})
             else:
                 continue
+            self._remove(names, runs)
             path.unlink()
+
+    def _remove(self, names: Sequence[str], runs: Sequence[str]) -> None:
+        """Remove files and indexes for good; what a loss of power brought back no journal would name any more."""
+        for name in names:
+            (self._where.folder / name).unlink(missing_ok=True)
+            passing("compact.removing")
+        self._sync(self._where.folder)
+        self._indexes.remove(runs)
+        passing("compact.removed")
 
 
 def due(snapshot: Snapshot) -> pl.DataFrame:

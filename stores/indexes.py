@@ -116,6 +116,9 @@ class Indexes:
             return pl.DataFrame(schema=schema_of(self._kind))
         return pl.scan_parquet(paths, glob=False).filter(pl.col(KEY[self._kind]) == key).collect()
 
-    def remove(self, run: str) -> None:
-        """Remove the index of a run that no reader needs any more."""
-        self.path(run).unlink(missing_ok=True)
+    def remove(self, runs: Iterable[str]) -> None:
+        """Remove the indexes of runs that no reader needs any more, for good."""
+        for run in runs:
+            self.path(run).unlink(missing_ok=True)
+        if self._folder.is_dir():
+            self._sync(self._folder)

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
+from failpoints import passing
 from stores.durable import Sync, make_folders
 from stores.errors import StoreDamaged
 from stores.seam import PUBLIC_DAMAGED, damaged, unavailable
@@ -57,16 +58,21 @@ def recover_table(folder: Path, sync: Sync) -> list[str]:
 def _checkpoints(folder: Path, sync: Sync) -> list[str]:
     """Set torn checkpoints aside: what they sum up is still in the entries below, dropped only after a sync."""
     log = folder / "_delta_log"
-    lines = []
-    for checkpoint in sorted(log.glob("*.checkpoint*.parquet")):
-        try:
-            pq.read_metadata(checkpoint)
-        except pa.ArrowInvalid:
-            lines.append(_set_aside(checkpoint, folder, "torn checkpoint", sync))
+    torn = [checkpoint for checkpoint in sorted(log.glob("*.checkpoint*.parquet")) if _is_torn(checkpoint)]
     hint = log / "_last_checkpoint"
-    if hint.exists() and (lines or _actions(hint) is None):
+    lines = []
+    # before the checkpoints: once those are gone nothing would tell that it names one of them
+    if hint.exists() and (torn or _actions(hint) is None):
         lines.append(_set_aside(hint, folder, "names a torn checkpoint, or is torn", sync))
-    return lines
+    return lines + [_set_aside(checkpoint, folder, "torn checkpoint", sync) for checkpoint in torn]
+
+
+def _is_torn(checkpoint: Path) -> bool:
+    try:
+        pq.read_metadata(checkpoint)
+    except pa.ArrowInvalid:
+        return True
+    return False
 
 
 def _torn(entry: Path, folder: Path) -> str | None:
@@ -99,8 +105,11 @@ def _set_aside(path: Path, folder: Path, why: str, sync: Sync) -> str:
     make_folders(quarantine, below=folder.parent, sync=sync)
     # the next import writes an entry of the same name, which may be torn in its turn
     path.rename(quarantine / f"{folder.name}-{secrets.token_hex(4)}-{path.name}")
+    passing("recovery.moved")
+    sync(quarantine)  # first, so that at no moment a loss of power takes it from both
+    passing("recovery.kept")
     sync(path.parent)
-    sync(quarantine)
+    passing("recovery.set_aside")
     return f"{_named(path, folder)}: {why}"
 
 

@@ -161,6 +161,7 @@ class Table:
                 except FileExistsError:  # another writer was faster: behind it, then
                     time.sleep(secrets.randbelow(_PAUSE_MS) / 1000)
                     continue
+                passing("compact.linked")
                 self.settle(version)
                 draft.unlink()
                 return version
@@ -181,7 +182,9 @@ class Table:
             for file in self.log.glob(f"{table.version():020}.checkpoint*.parquet"):
                 self._sync(file)
             self._sync(self.log / "_last_checkpoint")
+            passing("lake.checkpoint_synced")
             self._sync(self.log)
+            passing("lake.checkpoint_durable")
             table.cleanup_metadata()
 
     def _widen(self, table: DeltaTable | None, properties: Mapping[str, DataType]) -> None:

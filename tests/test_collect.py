@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import itertools
 import json
 import os
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import failpoints
 from ingest.ledger.accounts import Accounts
 from ingest.ledger.imports import Imports, new_import_id
 from ingest.ledger.outbox import Outbox
@@ -285,6 +287,19 @@ def test_import_whose_manifest_was_taken_back_before_the_crash_is_forgotten(yard
     yard.scan_later()
     assert yard.received() == []
     assert yard.ready == []
+
+
+def test_import_that_is_being_forgotten_has_no_files_that_would_bring_it_back(yard: Yard) -> None:
+    """FAULTS.md W1, W17: files of which the ledger knows nothing are an import that it has forgotten."""
+    yard.imports.receive("20261122t081500-000000000001", "acme", "a.manifest", "a.csv.asc", NOW)
+    failpoints.arm({failpoints.VARIABLE: "collect.withdrawn:1:eio"})
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        yard.scan_later()
+    failpoints.arm({})
+    assert yard.spool.all_taken() == []
+    assert len(yard.received()) == 1
+    yard.scan_later()
+    assert yard.received() == []
 
 
 def test_several_collectors_at_once_take_each_pair_once(yard: Yard) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -10,14 +12,13 @@ from typing import Any
 
 import pytest
 
+import failpoints
 from ingest.by_hand import replay
 from ingest.errors import MoveRefused, ReplayRefused
-from ingest.ledger.imports import new_import_id
 from ingest.ledger.queue import Queue
 from ingest.report import Report
 from ingest.states import State
 from ingest.steps.collect import Collector
-from keystore.pgp_encrypt import encrypt_to
 from tests.support.workshop import ACCOUNT, EMAIL, Workshop
 from tests.test_carry import ForgetfulQueue
 
@@ -60,24 +61,6 @@ def test_failed_import_is_replayed_with_a_corrected_manifest(workshop: Workshop)
     assert entry.detail == {"replay": report.id}
 
 
-def test_replay_that_was_cut_off_takes_nothing_that_was_sent_since(workshop: Workshop) -> None:
-    """FAULTS W1, W3: killed between the ledger and its files; the rows of the new upload would count as stored."""
-    old = workshop.received(CSV)
-    workshop.carried_out()
-    app, cut_off = workshop.app, new_import_id(workshop.now)
-    app.imports.receive(cut_off, ACCOUNT, "users.manifest", "users.csv.asc", workshop.now, replay_of=old)
-    drop = app.spool.drop(ACCOUNT)
-    (drop / "users.csv.asc").write_bytes(encrypt_to(workshop.key.public_key, CSV.replace("u1,", "new,").encode()))
-    (drop / "users.manifest").write_bytes(manifest(workshop))
-    collector = Collector(app.spool, app.imports, now=app.now, on_ready=lambda _: None, settle_s=0.0)
-    collector.published(ACCOUNT, "users.csv.asc")
-    collector.published(ACCOUNT, "users.manifest")
-    assert app.imports.get(cut_off) is None
-    assert not app.spool.taken_files(cut_off)
-    report = workshop.carried_out()
-    assert (report.replay_of, report.rows_stored) == (None, 50)
-
-
 def test_replay_stores_only_the_rows_that_were_rejected(workshop: Workshop) -> None:
     """An import that succeeded with rejected rows must not double the accepted ones, across many chunks."""
     rows = [f"u{n},{n if n % 7 else 'none'}" for n in range(1, 101)]
@@ -117,6 +100,44 @@ def test_replay_takes_effect_where_the_file_belongs(workshop: Workshop) -> None:
     workshop.carried_out()
     assert replayed(workshop, old).rows_stored == 1
     assert score(workshop, "u1") == "2"
+
+
+def test_replay_whose_command_dies_takes_nothing_out_of_the_drop(workshop: Workshop) -> None:
+    """FAULTS.md W1, W3: the customer's next files have the same names, and are an import of their own."""
+    failed = workshop.received(CSV, columns={"scoer": {"dataType": "Integer"}})
+    workshop.carried_out()
+    failpoints.arm({failpoints.VARIABLE: "by_hand.received:1:eio"})
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        replay(workshop.app, ACCOUNT, failed, manifest(workshop))
+    failpoints.arm({})
+    spool, ready = workshop.app.spool, list[str]()
+    for name, content in (("users.csv.asc", b"new"), ("users.manifest", manifest(workshop))):
+        (spool.drop(ACCOUNT) / name).write_bytes(content)
+    collector = Collector(
+        spool, workshop.app.imports, now=lambda: workshop.now, on_ready=ready.append, settle_s=0, monotonic=lambda: 0
+    )
+    collector.scan(ACCOUNT)
+    replayed, uploaded = ready
+    report = workshop.report(replayed)
+    assert (report.state, report.replay_of) == (State.READY, failed)
+    assert spool.taken(replayed, "data").read_bytes() == spool.taken(failed, "data").read_bytes()
+    assert spool.replayed(replayed) == failed
+    assert workshop.report(uploaded).replay_of is None
+    assert spool.taken(uploaded, "data").read_bytes() == b"new"
+
+
+def test_files_that_are_removed_in_part_are_not_kept(workshop: Workshop) -> None:
+    """FAULTS.md W1: a sweeper died over them."""
+    failed = workshop.received(CSV, columns={"scoer": {"dataType": "Integer"}})
+    workshop.carried_out()
+    failpoints.arm({failpoints.VARIABLE: "discard.begun:1:eio"})
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        workshop.app.spool.discard_taken(failed)
+    failpoints.arm({})
+    assert workshop.app.spool.taken(failed, "data").exists()
+    assert not workshop.app.spool.taken(failed, "manifest").exists()
+    with pytest.raises(ReplayRefused, match="not kept"):
+        replay(workshop.app, ACCOUNT, failed, None)
 
 
 def test_taken_over_replay_tells_the_same(workshop: Workshop) -> None:

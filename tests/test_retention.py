@@ -188,6 +188,23 @@ def test_sweeper_that_is_killed_goes_on_where_it_was(workshop: Workshop, monkeyp
     assert workshop.app.spool.all_taken() == []
 
 
+def test_copies_of_a_command_that_was_killed_go_and_those_of_an_import_stay(workshop: Workshop) -> None:
+    """FAULTS.md W1: `import run` and replays copy before the ledger knows of them."""
+    spool, day = workshop.app.spool, 86_400
+    killed, known, new = (f"20260101t000000-{n:012}" for n in range(3))
+    for import_id in (killed, known, new):
+        folder = spool.begin_giving(ACCOUNT, import_id)
+        (folder / "manifest").write_bytes(b"{}")
+        age = 0 if import_id == new else 2 * day
+        os.utime(folder, (folder.stat().st_mtime - age,) * 2)
+    workshop.app.imports.receive(known, ACCOUNT, "users.manifest", None, workshop.now)
+    assert spool.all_taken() == []
+    assert swept(workshop) == {"unfinished copies": 1}
+    assert sorted(spool.all_given(older_than_s=-1)) == [known, new]
+    assert spool.take(ACCOUNT, "users.manifest", known, "manifest")
+    assert spool.owner(known) == ACCOUNT
+
+
 def test_file_that_the_disk_keeps_stops_no_other_and_is_tried_again(workshop: Workshop) -> None:
     stuck, free = workshop.received(CSV), workshop.received(CSV)
     for _ in range(2):

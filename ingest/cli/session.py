@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+import failpoints
 from ingest.errors import Refused
 from ingest.settings import SettingsInvalid, find_settings_file, load_settings
 from ingest.webhook_url import WebhookUrlInvalid
@@ -50,8 +51,16 @@ def opened(context: typer.Context) -> Iterator[App]:
             "There is no sealdrop.toml here or in /etc/sealdrop: run `sealdrop init`, or name one with --config."
         )
     with contextlib.closing(App(load_settings(file))) as app:
+        _arm_failpoint()
         app.database.migrate()
         yield app
+
+
+def _arm_failpoint() -> None:
+    try:
+        failpoints.arm(os.environ)
+    except failpoints.FailpointInvalid as error:
+        raise CommandFailed(str(error)) from None
 
 
 def read_file(file: Path) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 from enum import StrEnum
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from ingest.cli.session import CommandFailed, opened, text_of
+from ingest.cli.session import opened, text_of
 from ingest.cli.show import AsJson, complain, hint, out, print_json, print_table
 from ingest.logs import set_up_logs
 
@@ -72,7 +71,6 @@ def serve(
 
     Example: `sealdrop serve`
     """
-    from failpoints import FailpointInvalid, arm
     from ingest.service import Part, Service
 
     try:
@@ -81,10 +79,6 @@ def serve(
         raise typer.BadParameter(f"--only takes {', '.join(Part)}") from None
     with opened(context) as app:
         set_up_logs(app.settings.log_level)
-        try:
-            arm(os.environ)
-        except FailpointInvalid as error:
-            raise CommandFailed(str(error)) from None
         asyncio.run(_until_signal(Service(app, parts), context.obj))
 
 

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, and_, case, func, insert, or_, select, update
 
+from failpoints import passing
 from ingest.digest import Digest
 from ingest.ledger.tables import accounts, imports, notices
 from ingest.notices.notice import Channel, DigestStage, FileStage, KeyStage, Stage
@@ -111,6 +112,7 @@ def _fold_one(
     )
     digest = _digest_of(connection, account, digest_id, mails_per_hour)
     connection.execute(update(notices).where(notices.c.id == digest_id).values(report=digest.as_json()))
+    passing("digest.folded")
     return True
 
 

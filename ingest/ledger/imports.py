@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Column, RowMapping, delete, func, insert, or_, select, text, update
 
+from failpoints import passing
 from ingest.errors import MoveRefused
 from ingest.ledger import replays
 from ingest.ledger.database import Database
@@ -177,6 +178,8 @@ class Imports:
             )
             if retried.rowcount == 1:
                 note(connection, import_id, What.RETRIED, now)
+                passing("retry.written")
+        passing("retry.committed")
         return retried.rowcount == 1
 
     def ready(self, import_id: str, now: datetime) -> None:

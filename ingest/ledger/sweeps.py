@@ -7,13 +7,14 @@ a long pause (FAULTS.md W8). Times in the ledger decide, never those of files, w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from sqlalchemy import Select, and_, delete, func, insert, select, update
 
+from failpoints import passing
 from ingest.ledger.database import Database
 from ingest.ledger.tables import imports, notices, sweeps, timeline
 from ingest.states import OVER
@@ -73,20 +74,23 @@ class Sweeps:
         with self._database.write() as connection:
             connection.execute(update(sweeps).values(believed_at=now, watched_until=None))
 
-    def remove(self, what: Kept, before: datetime, now: datetime, remover: Callable[[Old], bool]) -> None:
-        """Let ``remover`` remove ``what`` of each import that was over before then, and remember where it did.
+    def remove(
+        self, what: Kept, before: datetime, now: datetime, remover: Callable[[Sequence[Old]], Collection[str]]
+    ) -> None:
+        """Let ``remover`` remove ``what`` of the imports that were over before then, and remember those it tells.
 
-        It runs while the ledger holds the import: nobody can try it again in between. What it raises undoes only what
-        is remembered, so that the next sweep looks again.
+        It runs, with some imports at a time, while the ledger holds them: nobody can try one again in between. What it
+        raises undoes only what is remembered, so that the next sweep looks again.
         """
         removed_at, last = _REMOVED_AT[what], 0
         while True:
             with self._database.write() as connection:
                 rows = connection.execute(_old(what, before, last).with_for_update(skip_locked=True)).all()
-                gone = [row.id for row in rows if remover(Old(row.id, row.account, row.manifest, row.reject_file))]
+                if not rows:
+                    return
+                gone = remover([Old(row.id, row.account, row.manifest, row.reject_file) for row in rows])
                 connection.execute(update(imports).where(imports.c.id.in_(gone)).values({removed_at: now}))
-            if not rows:
-                return
+            passing("sweep.remembered")
             last = rows[-1].sequence
 
     def old(self, what: Kept, before: datetime) -> Iterator[Old]:

@@ -102,10 +102,7 @@ class Collector:
     def _finish_received(self, account: str) -> None:
         """Go on with imports that something kept from being taken; read under the lock, so none is another's work."""
         for unfinished in self._imports.received(account):
-            if unfinished.replay_of is not None and not self._spool.taken(unfinished.id, "manifest").exists():
-                self._let_go(unfinished.id)  # what lies in the drop under the name of its manifest was sent since
-            else:
-                self._take(account, unfinished.id, unfinished.manifest, unfinished.data_file)
+            self._take(account, unfinished.id, unfinished.manifest, unfinished.data_file)
 
     def _look(self, seen: os.stat_result, *, complete: bool) -> _Look:
         return _Look(seen.st_ino, seen.st_size, seen.st_mtime_ns, self._monotonic(), complete)
@@ -187,7 +184,10 @@ class Collector:
     def _take(self, account: str, import_id: str, manifest: str, data_file: str | None) -> None:
         """Bring an import from received to ready; safe to repeat, whatever of it is done already."""
         if not self._spool.take(account, manifest, import_id, "manifest"):
-            self._let_go(import_id)
+            # in this order: a folder of which the ledger knows nothing would come back as an import (`ingest.recovery`)
+            self._spool.discard_taken(import_id)
+            passing("collect.withdrawn")
+            self._imports.forget(import_id)
             return
         if data_file is not None:
             self._spool.take(account, data_file, import_id, "data")  # one that is gone fails the import, by name
@@ -196,8 +196,3 @@ class Collector:
         passing("collect.ready")
         _log.info("import_received", action="import_received", account=account, import_id=import_id)
         self._on_ready(import_id)
-
-    def _let_go(self, import_id: str) -> None:
-        """Take back an import that has no manifest; of its files there is at most a copy of what the operator gave."""
-        self._imports.forget(import_id)
-        self._spool.discard_taken(import_id)

@@ -56,7 +56,7 @@ def test_replay_that_would_store_nothing_is_refused_and_says_why(acme: Desk) -> 
 def test_sweep_tells_what_it_did(acme: Desk) -> None:
     acme.run("import", "run", "acme", "events.manifest")
     acme.config.write_text(acme.config.read_text() + "\n[retention]\narchive_days = 0\n")
-    kinds = ["files", "results", "unfinished uploads", "notices", "timelines"]
+    kinds = ["files", "results", "unfinished uploads", "unfinished copies", "notices", "timelines"]
     would = acme.json("sweep", "--dry-run")
     assert [each["what"] for each in would["swept"]] == kinds
     assert (would["dry_run"], would["swept"][0]["count"], would["distrusted_until"]) == (True, 1, None)

@@ -59,7 +59,7 @@ def main() -> int:
     scores: dict[str, Score] = {}
     with tempfile.TemporaryDirectory(prefix="sealdrop-crash-") as folder, ExitStack() as stack:
         ledger = Ledger(stack.enter_context(closing(Postgres()))) if on_server else IN_ITS_FOLDER
-        ground = asyncio.run(prepare(Path(folder), ledger))
+        ground = asyncio.run(prepare(Path(folder), points, ledger))
         if ground.shim is None and power:
             sys.stderr.write("no C compiler: no loss of power is tried\n")
         context = multiprocessing.get_context("spawn")

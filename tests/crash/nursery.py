@@ -13,13 +13,19 @@ import json
 import os
 import signal
 import sys
+import traceback
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
+import failpoints
+import ingest.by_hand
 import ingest.carry
+import ingest.cli.data
+import ingest.cli.imports
 import ingest.cli.setup
 import ingest.keyring
+import ingest.recovery
 import ingest.service
 import ingest.worker
 import stores.lake  # noqa: F401  # all of these are loaded before the fork
@@ -66,9 +72,15 @@ class Children:
         ours, theirs = Nudges.pair()
         pid = os.fork()
         if pid == 0:
-            with contextlib.suppress(BaseException):
+            code: object = 99
+            try:
                 _live(wish, theirs)
-            os._exit(99)
+            except SystemExit as end:
+                code = end.code
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(code if isinstance(code, int) else 0)
         theirs.close()
         self._codes[pid] = None
         self._lines[pid] = ours
@@ -87,7 +99,16 @@ def _live(wish: dict[str, Any], line: Nudges) -> None:
         sys.argv = ["sealdrop", "--config", wish["config"], "serve", "--only", "door", "--only", "notices"]
         main()
         return
+    if wish["part"] == "command":
+        sys.argv = ["sealdrop", "--config", wish["config"], *wish["command"]]
+        main()
+        return
     settings = load_settings(Path(wish["config"]))
+    if wish["part"] == "recovery":
+        failpoints.arm(os.environ)
+        with contextlib.closing(App(settings)) as app:
+            ingest.recovery.recover(app)
+        return
     with contextlib.closing(App(settings)) as app:
         app.open_vault()
         handed = app.held_keys.handed_over()

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from tests.crash.workload import Template
 from tests.support.served import SEALDROP
 
 WAIT_S = 60.0
-AT_THE_DESK = ("publish.", "rename.", "collect.", "take.", "notices.", "notice.")
+AT_THE_DESK = ("publish.", "rename.", "collect.", "take.", "notices.", "notice.", "digest.", "waiting.")
 """The places that lie in the process of door and notices; all others lie in workers."""
 
 # quick leases, so that what was lost is taken over at once; on a busy machine one may end under a living worker, and so
@@ -97,6 +97,17 @@ class Site(ABC):
         """Start all parts, and wait until the door is open."""
 
     @abstractmethod
+    async def start_and_die(self) -> None:
+        """Start what passes the failpoint at its start, and wait until that is dead."""
+
+    async def recover(self) -> None:  # noqa: B027  # the start of a real service does it
+        """Do what a service does before it starts."""
+
+    @abstractmethod
+    async def run(self, *command: str) -> int:
+        """Run a command of the installation to its end; its exit code, negative when it was killed."""
+
+    @abstractmethod
     async def mend(self) -> bool:
         """Start again what has died; whether the door or the notices had."""
 
@@ -116,6 +127,10 @@ class Site(ABC):
         self.kill()
         self.database.close()
         await self.mailbox.close()
+
+    def taken(self) -> list[str]:
+        """The IDs of the imports that have files in the spool."""
+        return [path.name for path in (self.spool_root / "taken").iterdir() if not path.name.startswith(".")]
 
     def count_anew(self, *, skip: int) -> None:
         """Let passings count from ``skip`` on, so that the failpoint acts once more."""
@@ -165,6 +180,21 @@ class Served(Site):
                 stderr=log,
                 env={**os.environ, **self.environment(armed=True)},
             )
+
+    async def start_and_die(self) -> None:
+        self._serve()
+        await wait_until(lambda: self._process is None or self._process.poll() is not None, "the service is dead")
+
+    async def run(self, *command: str) -> int:
+        with self.log.open("ab") as log:
+            ran = await asyncio.create_subprocess_exec(
+                *(str(SEALDROP), "--config", str(self.folder / "sealdrop.toml"), *command),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **self.environment(armed=True)},
+            )
+            return await ran.wait()
 
     async def mend(self) -> bool:
         if self._process is None or self._process.poll() is None:
@@ -248,6 +278,19 @@ class Forked(Site):
             self._heir = self.fork("worker", SEALDROP_WORKER__POLL_S="3600")  # it works when it is nudged
         await self.door_is_open(opened)
 
+    async def start_and_die(self) -> None:
+        pid = self.fork("desk" if self._is_at_the_desk else "recovery", armed=True)
+        await wait_until(lambda: not self.is_alive(pid), "the part is dead")
+
+    async def recover(self) -> None:
+        pid = self.fork("recovery")
+        await wait_until(lambda: not self.is_alive(pid), "recovery is through")
+
+    async def run(self, *command: str) -> int:
+        pid = self.fork("command", armed=True, command=command)
+        await wait_until(lambda: not self.is_alive(pid), f"{command} has ended")
+        return int(self._nursery.ask(kill=pid))
+
     async def mend(self) -> bool:
         if self._desk is None or self.is_alive(self._desk):
             return False
@@ -266,11 +309,11 @@ class Forked(Site):
     def is_alive(self, pid: int) -> bool:
         return bool(self._nursery.ask(alive=pid))
 
-    def fork(self, part: str, *, armed: bool = False, **environment: str) -> int:
+    def fork(self, part: str, *, armed: bool = False, command: Sequence[str] = (), **environment: str) -> int:
         """Start a part; its process ID."""
         config, log = str(self.folder / "sealdrop.toml"), str(self.log)
         environment = {**self.environment(armed=armed), **environment}
-        return int(self._nursery.ask(part=part, config=config, log=log, environment=environment))
+        return int(self._nursery.ask(part=part, command=command, config=config, log=log, environment=environment))
 
     @property
     def _is_at_the_desk(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -18,7 +19,7 @@ from deltalake import DeltaTable
 from manifests.types import DataType, ImportType
 from stores.compact import Compacted, Compaction
 from stores.durable import sync_path
-from stores.errors import StoreBusy, StoreConflict
+from stores.errors import StoreBusy, StoreConflict, StoreUnavailable
 from stores.lake import Lake
 from stores.lock import locked
 from stores.table import Table
@@ -197,6 +198,33 @@ def test_a_compaction_killed_at_any_step_changes_nothing_or_all(lake: Lake, put:
     assert data_files(lake) == runs_of(DeltaTable(lake.folder("acme", EVENT)))
     left = {path.name for path in (root / "acme" / "compactions").iterdir()}
     assert left == set()
+
+
+def test_nothing_goes_before_what_replaces_it_is_durable(lake: Lake, put: Put, frame: Frame, root: Path) -> None:
+    """FAULTS W10: a compaction died between its entry and the sync of the log; the next one finds both."""
+    put("one", [frame(0, 3, PRICE)])
+    old = lake.folder("acme", EVENT) / data_files(lake)[0]
+    folder, journals = old.parent, root / "acme" / "compactions"
+    seen: list[tuple[Path, bool, int]] = []
+    replaced = DeltaTable(folder).version() + 1
+
+    def unsynced(path: Path) -> None:
+        if path.name == "_delta_log" and (path / f"{replaced:020}.json").exists():
+            raise OSError(errno.EIO, "Input/output error")
+        sync_path(path)
+
+    def seeing(path: Path) -> None:
+        sync_path(path)
+        seen.append((path, old.exists(), len(list(journals.glob("*.json")))))
+
+    with pytest.raises(StoreUnavailable):
+        Lake(root, sync=unsynced).compact("acme", keep_s=0)
+    assert old.name not in runs_of(DeltaTable(folder))
+    Lake(root, sync=seeing).compact("acme", keep_s=0)
+    assert (folder / "_delta_log", True, 1) in seen, "the entry is durable while the old file is there"
+    assert (folder, False, 1) in seen, "the file is gone for good while the journal is there"
+    assert not old.exists()
+    assert len(lake.events("acme")) == 3
 
 
 def test_the_entry_says_that_no_data_has_changed(lake: Lake, put: Put, frame: Frame) -> None:

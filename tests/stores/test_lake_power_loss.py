@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,6 +37,19 @@ class Recorder:
         self.order.append(path)
         if path.is_file():
             self.sizes[path] = path.stat().st_size
+
+
+class Dying:
+    """Syncs until a step, at which the process dies as far as the lake can tell."""
+
+    def __init__(self, step: int) -> None:
+        self._left = step
+
+    def __call__(self, path: Path) -> None:
+        self._left -= 1
+        if self._left == 0:
+            raise OSError(errno.EIO, "Input/output error")
+        sync_path(path)
 
 
 def entry(lake: Lake, version: int) -> Path:
@@ -187,6 +201,45 @@ def test_a_torn_checkpoint_is_set_aside(lake: Lake, put: Put, frame: Frame) -> N
     assert len(lake.recover("acme")) == 2
     assert len(lake.events("acme")) == 20
     assert put("import-20", [frame(0, 1, PRICE)]) == 1
+
+
+def test_a_recovery_that_dies_at_any_step_is_finished_by_the_next(
+    lake: Lake, root: Path, put: Put, frame: Frame
+) -> None:
+    """FAULTS W1, W10: a torn checkpoint, the file that names it, and two torn entries above it."""
+    for number in range(22):
+        put(f"import-{number}", [frame(0, 1, PRICE)])
+    (checkpoint,) = (lake.folder("acme", EVENT) / "_delta_log").glob("*.checkpoint.parquet")
+    cut(checkpoint)
+    emptied(last_entry(lake))
+    whole = root.with_name("whole")
+    shutil.copytree(root, whole)
+    steps = 0
+    for step in range(1, 30):
+        shutil.rmtree(root)
+        shutil.copytree(whole, root)
+        dying = Dying(step)
+        try:
+            Lake(root, sync=dying).recover("acme")
+        except StoreUnavailable:
+            steps += 1
+        else:
+            break
+        lake.recover("acme")
+        assert len(lake.events("acme")) == 21, step
+        assert put("again", [frame(0, 1, PRICE)]) == 1
+        assert lake.recover("acme") == []
+    assert steps >= 6
+
+
+def test_what_is_set_aside_is_never_in_neither_place(lake: Lake, root: Path, put: Put, frame: Frame) -> None:
+    """FAULTS W10: the folder to which a file goes is durable before the one that it leaves."""
+    put("one", [frame(0, 1, PRICE)])
+    put("two", [frame(1, 1, PRICE)])
+    emptied(last_entry(lake))
+    sync = Recorder()
+    Lake(root, sync=sync).recover("acme")
+    assert [path.name for path in sync.order][-2:] == ["quarantine", "_delta_log"]
 
 
 def test_a_broken_entry_below_a_good_one_is_damage_and_nothing_is_moved(
