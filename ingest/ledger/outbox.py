@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, func, insert, or_, select, update
 
 from ingest.ledger.database import Database
 from ingest.ledger.flood import WINDOW, hold_back
@@ -150,27 +150,31 @@ class Outbox:
         longest_wait: timedelta = _LONGEST_WAIT,
         mails_per_hour: int | None = None,
     ) -> list[Notice]:
-        """The notices whose time has come, oldest first; no other process gets them for ``claim``.
+        """The notices whose time has come, the oldest of each account first; no other process gets them for ``claim``.
 
-        A process that dies over them leaves them to be tried again after that, with the same Message-ID. An account
+        Accounts take turns, so that one with many that fail keeps no other from being tried. A process that dies over them leaves them to be tried again after that, with the same Message-ID. An account
         gets no more than ``mails_per_hour``, as `ingest.ledger.flood` says. A time that is further away than it can
         have been set (``longest_wait`` is the longest between two tries) was set by a clock that was wrong, and has
         come as well (FAULTS.md W8).
         """
         too_far = notices.c.next_attempt_at > now + max(longest_wait, claim, WINDOW)
+        due = (
+            notices.c.state == "pending",
+            or_(notices.c.next_attempt_at <= now, too_far),
+            notices.c.channel.in_(channels),
+        )
+        turn = func.row_number().over(partition_by=notices.c.account, order_by=notices.c.id).label("turn")
+        turns = select(notices.c.id, turn).where(*due).subquery()
         wanted = (
             select(notices)
-            .where(
-                notices.c.state == "pending",
-                or_(notices.c.next_attempt_at <= now, too_far),
-                notices.c.channel.in_(channels),
-            )
-            .order_by(notices.c.id)
+            .join(turns, notices.c.id == turns.c.id)
+            .where(*due)  # again, for what another process has claimed while this one waited
+            .order_by(turns.c.turn, notices.c.id)
             .limit(limit)
-            .with_for_update(skip_locked=True)
+            .with_for_update(skip_locked=True, of=notices)
         )
         with self._database.read() as connection:  # an idle look takes no write lock
-            if connection.execute(wanted.with_only_columns(notices.c.id).limit(1)).first() is None:
+            if connection.execute(select(notices.c.id).where(*due).limit(1)).first() is None:
                 return []
         with self._database.write() as connection:
             if mails_per_hour is not None and Channel.MAIL in channels:
