@@ -152,10 +152,11 @@ class Outbox:
     ) -> list[Notice]:
         """The notices whose time has come, the oldest of each account first; no other process gets them for ``claim``.
 
-        Accounts take turns, so that one with many that fail keeps no other from being tried. A process that dies over them leaves them to be tried again after that, with the same Message-ID. An account
-        gets no more than ``mails_per_hour``, as `ingest.ledger.flood` says. A time that is further away than it can
-        have been set (``longest_wait`` is the longest between two tries) was set by a clock that was wrong, and has
-        come as well (FAULTS.md W8).
+        Accounts take turns, so that one with many that fail keeps no other from being tried. A process that dies over
+        its notices leaves them to be tried again after that, with the same Message-ID. An account gets no more than
+        ``mails_per_hour``, as `ingest.ledger.flood` says. A time that is further away than it can have been set
+        (``longest_wait`` is the longest between two tries) was set by a clock that was wrong, and has come as well
+        (FAULTS.md W8).
         """
         too_far = notices.c.next_attempt_at > now + max(longest_wait, claim, WINDOW)
         due = (
