@@ -151,3 +151,9 @@ class RotationRefused(Refused):
     """The master key cannot be rotated as asked; nothing was changed, and the text says what to do."""
 
     code: ClassVar[str] = "rotation_refused"
+
+
+class AuditBroken(Refused):
+    """A line of the audit that should be cut off is not as it was written; nothing was changed."""
+
+    code: ClassVar[str] = "audit_broken"

@@ -4,7 +4,8 @@ Safe to be killed at any place and to run in several processes at once: each thi
 removed after that. It never touches an import that is not over, or is held. It trusts no clock that has just jumped
 (`ingest.ledger.sweeps`).
 
-Diagnostics: ``swept`` with what went, ``clock_distrusted``, ``not_removed`` for a file that the disk keeps.
+Diagnostics: ``swept`` with what went, ``clock_distrusted``, ``not_removed`` for a file that the disk keeps,
+``audit_not_cut``.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ import structlog
 
 from failpoints import passing
 from ingest.app import App
+from ingest.errors import AuditBroken
+from ingest.ledger.audit_cut import count_old, cut_audit
 from ingest.ledger.sweeps import Kept, Old
 from ingest.results import report_name
+from keystore.errors import KeystoreError
 
 _log = structlog.get_logger()
 
@@ -65,6 +69,8 @@ def sweep(app: App, *, dry_run: bool = False, believe_clock: bool = False) -> Sw
         Swept("notices", app.sweeps.forget_notices(before(keep.notices_days), dry_run=dry_run)),
         Swept("timelines", app.sweeps.forget_timelines(before(keep.timeline_days), dry_run=dry_run)),
     ]
+    if keep.audit_days:
+        swept.append(Swept("audit lines", _of_audit(app, before(keep.audit_days), now, dry_run=dry_run)))
     if not dry_run and any(each.count for each in swept):
         _log.info("swept", action="swept", **{each.what.replace(" ", "_"): each.count for each in swept})
     return Sweep(swept)
@@ -78,6 +84,17 @@ def _copies(app: App, *, older_than_s: float, dry_run: bool) -> int:
     for import_id in unknown if not dry_run else ():
         app.spool.discard_given(import_id)
     return len(unknown)
+
+
+def _of_audit(app: App, before: datetime, now: datetime, *, dry_run: bool) -> int:
+    """Cut the audit; not where the master key is not at hand, nor where a line is not as it was written."""
+    if dry_run:
+        return count_old(app.database, before=before)
+    try:
+        return cut_audit(app.database, app.open_vault(), before=before, at=now)
+    except (KeystoreError, AuditBroken) as error:  # their texts are ours
+        _log.error("audit_not_cut", action="audit_not_cut", code=error.code, detail=str(error))
+        return 0
 
 
 def _of_imports(app: App, what: Kept, before: datetime, *, dry_run: bool) -> Swept:

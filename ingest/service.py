@@ -22,6 +22,7 @@ from ingest.lonely_files import LonelyFiles
 from ingest.notices.deliver import Courier, deliver_due
 from ingest.notices.mailer import Mailer
 from ingest.notices.notice import Channel
+from ingest.notices.places import AT_ONCE, Places
 from ingest.notices.webhook import WebhookCourier
 from ingest.outcomes import cause_of
 from ingest.recovery import recover
@@ -174,15 +175,30 @@ class Service:
         }
         if app.settings.mail.host:
             couriers[Channel.MAIL] = Mailer(app.settings.mail)
-        while True:
-            self._mail_due.clear()
-            try:
-                await deliver_due(app.outbox, couriers, app.settings, app.now)
-            except Exception as error:  # mail goes on when this has passed
-                _log.error("outbox_unavailable", action="outbox_unavailable", detail=cause_of(error))
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._app.settings.mail.poll_s):
-                    await self._mail_due.wait()
+        async with asyncio.TaskGroup() as channels:
+            for channel, courier in couriers.items():
+                channels.create_task(self._deliver_by(channel, courier))
+
+    async def _deliver_by(self, channel: Channel, courier: Courier) -> None:
+        """Send what is due by one channel; a delivery that hangs holds its own place, and no later round."""
+        places, rounds = Places(), set[asyncio.Task[None]]()
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                self._mail_due.clear()
+                if not places.taken and len(rounds) < AT_ONCE:
+                    round_ = tasks.create_task(self._deliver_once({channel: courier}, places))
+                    rounds.add(round_)
+                    round_.add_done_callback(rounds.discard)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._app.settings.mail.poll_s):
+                        await self._mail_due.wait()
+
+    async def _deliver_once(self, couriers: dict[Channel, Courier], places: Places) -> None:
+        app = self._app
+        try:
+            await deliver_due(app.outbox, couriers, app.settings, app.now, places)
+        except Exception as error:  # mail goes on when this has passed
+            _log.error("outbox_unavailable", action="outbox_unavailable", detail=cause_of(error))
 
     async def _look_at_keys(self) -> None:
         """Retire key pairs and tell of those that end soon, every hour; by no clock that has just jumped."""

@@ -197,6 +197,11 @@ class RetentionSettings(Section):
     timeline_days: PositiveInt = Field(
         365, description="Days for which the ledger keeps the timeline of an import that is over."
     )
+    audit_days: NotNegative = Field(
+        0,
+        description="Days after which the oldest lines of the audit are cut off, at most once a day; what stays can "
+        "still be verified. 0 keeps all of it for ever.",
+    )
 
 
 class DiskSettings(Section):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Thread
 
 import pytest
 
+from ingest.app import App
+from ingest.ledger.audit_verify import verify_audit
 from ingest.retention import Sweep, sweep
 from ingest.settings import RetentionSettings
 from ingest.states import State
@@ -233,3 +235,38 @@ def test_several_sweepers_at_once_remove_each_thing_once(workshop: Workshop) -> 
         thread.join()
     assert sum(counts(each).get("files", 0) for each in done) == 30
     assert workshop.app.spool.all_taken() == []
+
+
+def test_audit_is_cut_after_its_time_and_can_still_be_verified(tmp_path: Path) -> None:
+    workshop = Workshop(tmp_path, retention=RetentionSettings(audit_days=5))
+    workshop.now = datetime.now(UTC)  # the installation, and so the first lines, are of today
+    app = workshop.app
+    lines = verify_audit(app.database, app.open_vault()).tip.number
+    assert pass_days(workshop, 5) == {}
+    workshop.pass_time(days=2)
+    would = counts(sweep(app, dry_run=True))
+    assert would == swept(workshop) == {"audit lines": lines}
+    assert swept(workshop) == {}
+    found = verify_audit(app.database, app.open_vault())
+    assert (found.first_bad, found.cut) == (None, lines)
+    app.close()
+
+
+def test_audit_stays_where_the_master_key_is_not_at_hand(tmp_path: Path) -> None:
+    """As at a `sealdrop sweep` by somebody who may not read it: all else is removed."""
+    workshop = Workshop(tmp_path, retention=RetentionSettings(audit_days=8, archive_days=8))
+    workshop.now = datetime.now(UTC)  # as above
+    assert swept(workshop) == {}
+    stored = workshop.received(CSV, columns=TYPED)
+    workshop.carried_out()
+    workshop.pass_time(days=6)
+    assert swept(workshop) == {}
+    workshop.pass_time(days=6)
+    (tmp_path / "master.key").rename(tmp_path / "elsewhere")
+    blind = App(workshop.settings, now=lambda: workshop.now)
+    assert counts(sweep(blind)) == {"files": 1}
+    blind.close()
+    assert not is_kept(workshop, stored)
+    assert verify_audit(workshop.app.database, None).cut == 0
+    assert swept(workshop)["audit lines"] > 0  # a process that still has it
+    workshop.app.close()

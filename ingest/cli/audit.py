@@ -71,7 +71,9 @@ def verify(
         print_json(_verdict(found, problem))
     else:
         out.print(f"last good line  {found.tip.number}:{found.tip.hash}", markup=False)
-        if found.keyed and found.keyed_from != 1:
+        if found.cut:
+            hint(f"Lines up to {found.cut} were cut off by the sweeper, as `retention.audit_days` says.")
+        if found.keyed and found.keyed_from is not None and found.keyed_from > found.cut + 1:
             hint(f"Lines before {found.keyed_from} have no MAC: they are from before the audit had a key.")
         if problem is not None:
             complain(problem if found.first_bad is None else f"line {found.first_bad}: {problem}")
@@ -95,6 +97,7 @@ def _verdict(found: AuditFinding, problem: str | None) -> dict[str, Any]:
         "last_good": {"line": found.tip.number, "hash": found.tip.hash},
         "keyed": found.keyed,
         "keyed_from": found.keyed_from,
+        "cut": found.cut,
     }
 
 

@@ -1,7 +1,8 @@
 """The audit trail: who did what to which key or account, when, with what outcome. No key material, no personal data.
 
-Lines are only ever added, each in the transaction of the deed itself: a line that cannot be written, as on a full disk,
-undoes its deed (FAULTS.md H10). Each is bound to the one before it (`keystore.audit_chain`).
+Lines are only ever added, and the oldest cut off (`ingest.ledger.audit_cut`). Each is added in the transaction of the
+deed itself: a line that cannot be written, as on a full disk, undoes its deed (FAULTS.md H10). Each is bound to the one
+before it (`keystore.audit_chain`).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from keystore.audit_chain import mac_of, new_key, next_hash, next_key
 from keystore.errors import KeystoreError
 from keystore.vault import Vault
 
+CUT = "audit.cut"  # its subject: the number and the hash of the last line that went
 _REFUSALS = (KeystoreError, IngestError, Refused)
 
 
@@ -112,14 +114,21 @@ def _is_keyed(database: Database) -> bool:
 
 
 def lines(
-    connection: Connection, *, account: str | None = None, limit: int | None = None, newest_first: bool = False
+    connection: Connection,
+    *,
+    account: str | None = None,
+    limit: int | None = None,
+    newest_first: bool = False,
+    up_to: int | None = None,
 ) -> Iterator[Line]:
     """The lines in the order of their numbers, or the other way round; read from the ledger as they are asked for."""
     query = select(audit, type_coerce(audit.c.at, String).label("text"))
     query = query.order_by(audit.c.id.desc() if newest_first else audit.c.id).limit(limit)
     if account is not None:
         query = query.where(audit.c.account == account)
-    for row in connection.execution_options(yield_per=1000).execute(query):
+    if up_to is not None:
+        query = query.where(audit.c.id <= up_to)
+    for row in connection.execute(query.execution_options(yield_per=1000)):
         yield _line(row)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, func, insert, or_, select, update
 
 from ingest.errors import LedgerUnavailable
 from ingest.ledger.database import Database
@@ -101,7 +101,7 @@ class Outbox:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._unheard: tuple[list[int], datetime] | None = None
+        self._unheard: list[tuple[list[int], datetime]] = []
 
     def tell(
         self, account: str, subject: str, identity: str, facts: dict[str, Any], new: Sequence[NewNotice], now: datetime
@@ -152,34 +152,39 @@ class Outbox:
         longest_wait: timedelta = _LONGEST_WAIT,
         mails_per_hour: int | None = None,
     ) -> list[Notice]:
-        """The notices whose time has come, oldest first; no other process gets them for ``claim``.
+        """The notices whose time has come, the oldest of each account first; no other process gets them for ``claim``.
 
-        A process that dies over them leaves them to be tried again after that, with the same Message-ID. An account
-        gets no more than ``mails_per_hour``, as `ingest.ledger.flood` says. A time that is further away than it can
-        have been set (``longest_wait`` is the longest between two tries) was set by a clock that was wrong, and has
-        come as well (FAULTS.md W8). What was claimed by a commit that was not heard of is due again (W6).
+        Accounts take turns, so that one with many that fail keeps no other from being tried. A process that dies over
+        its notices leaves them to be tried again after that, with the same Message-ID. An account gets no more than
+        ``mails_per_hour``, as `ingest.ledger.flood` says. A time that is further away than it can have been set
+        (``longest_wait`` is the longest between two tries) was set by a clock that was wrong, and has come as well
+        (FAULTS.md W8). What was claimed by a commit that was not heard of is due again (W6).
         """
         self._give_back_unheard(now)
         too_far = notices.c.next_attempt_at > now + max(longest_wait, claim, WINDOW)
+        due = (
+            notices.c.state == "pending",
+            or_(notices.c.next_attempt_at <= now, too_far),
+            notices.c.channel.in_(channels),
+        )
+        turn = func.row_number().over(partition_by=notices.c.account, order_by=notices.c.id).label("turn")
+        turns = select(notices.c.id, turn).where(*due).subquery()
         wanted = (
             select(notices)
-            .where(
-                notices.c.state == "pending",
-                or_(notices.c.next_attempt_at <= now, too_far),
-                notices.c.channel.in_(channels),
-            )
-            .order_by(notices.c.id)
+            .join(turns, notices.c.id == turns.c.id)
+            .where(*due)  # again, for what another process has claimed while this one waited
+            .order_by(turns.c.turn, notices.c.id)
             .limit(limit)
         )
         with self._database.read() as connection:  # an idle look takes no write lock
-            if connection.execute(wanted.with_only_columns(notices.c.id).limit(1)).first() is None:
+            if connection.execute(select(notices.c.id).where(*due).limit(1)).first() is None:
                 return []
         rows: Sequence[RowMapping] = ()
         try:
             with self._database.write() as connection:
                 if mails_per_hour is not None and Channel.MAIL in channels:
                     hold_back(connection, now, mails_per_hour)
-                rows = connection.execute(wanted.with_for_update(skip_locked=True)).mappings().all()
+                rows = connection.execute(wanted.with_for_update(skip_locked=True, of=notices)).mappings().all()
                 connection.execute(
                     update(notices)
                     .where(notices.c.id.in_([row["id"] for row in rows]))
@@ -191,22 +196,27 @@ class Outbox:
                     )
                 )
         except LedgerUnavailable:
-            self._unheard = [row["id"] for row in rows], now
+            self._unheard.append(([row["id"] for row in rows], now))
             raise
         return [_notice(row) for row in rows]
 
     def _give_back_unheard(self, now: datetime) -> None:
         """Nobody tries what was claimed by a commit of which nobody heard, if it was made at all."""
-        if self._unheard is None:
-            return
-        ids, claimed_at = self._unheard
-        ours = select(notices.c.id).where(notices.c.id.in_(ids), notices.c.claimed_at == claimed_at)
-        with self._database.write() as connection:
-            # a row that a commit still holds is left: its claim ends by itself
-            found = connection.scalars(ours.with_for_update(skip_locked=True)).all()
-            back = update(notices).where(notices.c.id.in_(found))
-            connection.execute(back.values(claimed_at=None, next_attempt_at=now))
-        self._unheard = None
+        while self._unheard:
+            try:
+                unheard = ids, claimed_at = self._unheard.pop()
+            except IndexError:  # the round of the other channel was faster
+                return
+            ours = select(notices.c.id).where(notices.c.id.in_(ids), notices.c.claimed_at == claimed_at)
+            try:
+                with self._database.write() as connection:
+                    # a row that a commit still holds is left: its claim ends by itself
+                    found = connection.scalars(ours.with_for_update(skip_locked=True)).all()
+                    back = update(notices).where(notices.c.id.in_(found))
+                    connection.execute(back.values(claimed_at=None, next_attempt_at=now))
+            except LedgerUnavailable:
+                self._unheard.append(unheard)
+                raise
 
     def sent(self, notice_id: int, at: datetime, status: int | None = None) -> None:
         """It was taken; this and the next two mark a notice that was claimed, and to do so again changes nothing."""

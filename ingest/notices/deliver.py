@@ -20,11 +20,11 @@ from ingest.backoff import next_attempt
 from ingest.errors import LedgerUnavailable
 from ingest.notices.errors import DeliveryDeferred, DeliveryRefused, DeliveryUnknown
 from ingest.notices.notice import Channel, Notice
+from ingest.notices.places import Places
 from ingest.settings import Settings
 
 _MOST_A_ROUND = 100
-_AT_ONCE = 8
-_BEGIN_WITHIN = timedelta(minutes=5)
+_BEGIN_WITHIN = timedelta(seconds=15)
 _SLACK = timedelta(minutes=1)
 _MARK_WITHIN_S, _MARK_PAUSE_S = 30.0, 0.5
 
@@ -47,7 +47,8 @@ class Outbox(Protocol):
         longest_wait: timedelta,
         mails_per_hour: int | None,
     ) -> Sequence[Notice]:
-        """At most ``limit`` notices whose time has come, oldest first; nobody else gets them for ``claim``.
+        """At most ``limit`` notices whose time has come, the oldest of each account first; nobody else gets them for
+        ``claim``.
 
         ``longest_wait`` is the longest that is ever asked for between two tries.
         """
@@ -82,12 +83,17 @@ class Courier(Protocol):
 
 
 async def deliver_due(
-    outbox: Outbox, couriers: Mapping[Channel, Courier], settings: Settings, now: Callable[[], datetime]
+    outbox: Outbox,
+    couriers: Mapping[Channel, Courier],
+    settings: Settings,
+    now: Callable[[], datetime],
+    places: Places | None = None,
 ) -> int:
     """Try each notice that is due once, and return how many were sent; of a channel without courier none is tried.
 
-    The notices of one channel about one import or key go in their order, the others at the same time. One that fails
-    stops no other; it waits longer each time, and is given up when it is refused or, after a try, older than
+    The notices of one channel about one import or key go in their order, the others at the same time as far as there
+    are ``places``, which rounds that overlap share; what has got none in time is given back. One that fails stops no
+    other; it waits longer each time, and is given up when it is refused or, after a try, older than
     ``mail.give_up_after_s``. An error of the outbox is raised after the round.
     """
     if not couriers:
@@ -106,16 +112,20 @@ async def deliver_due(
     if notices:
         passing("notices.claimed")
     untried = {notice.id for notice in notices}
-    gate = asyncio.Semaphore(_AT_ONCE)
+    places = places or Places()
     round_ = _Round(outbox, settings, now)
 
-    async def in_order(group: Iterable[Notice]) -> int:
+    async def in_order(group: Sequence[Notice]) -> int:
         sent = 0
         for notice in group:
-            async with gate:
-                if now() - started < _BEGIN_WITHIN:  # else its claim could end while it is tried
-                    untried.discard(notice.id)
-                    sent += await round_.tried(notice, couriers[notice.channel])
+            async with places.one_of(notice.account):
+                if now() - started >= _BEGIN_WITHIN:  # its claim could end while it is tried; others have their turn
+                    break
+                untried.discard(notice.id)
+                sent += await round_.tried(notice, couriers[notice.channel])
+        if left := untried.intersection(notice.id for notice in group):
+            untried.difference_update(left)
+            await asyncio.to_thread(outbox.give_back, left, now())
         return sent
 
     try:

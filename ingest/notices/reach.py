@@ -9,12 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
 from ingest.addresses import Address, Addresses, plain_address
 from ingest.notices.errors import DeliveryDeferred
 
 _MOST_ADDRESSES = 4
+
+# threads of their own: a name whose servers do not answer keeps one for long after we have given up on it, and the
+# loop's other threads carry uploads and the ledger
+_RESOLVERS = ThreadPoolExecutor(16, thread_name_prefix="resolver")
 
 # ranges of IPv6 that a gateway turns into IPv4, with the bit at which that begins
 _NAT64, _NAT64_LOCAL = IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48")  # RFC 6052 §2.1; RFC 8215
@@ -28,7 +34,9 @@ async def addresses_of(host: str, port: int, allowed: Addresses) -> list[Address
     Raises `DeliveryDeferred` when the name cannot be resolved, or only to addresses that are internal.
     """
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = await asyncio.get_running_loop().run_in_executor(
+            _RESOLVERS, partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+        )
     except (OSError, UnicodeError) as error:
         raise DeliveryDeferred("the webhook's host is not known", detail=str(error)) from None
     addresses = list(dict.fromkeys(plain_address(str(place[0])) for *_, place in found))

@@ -50,6 +50,7 @@ def test_whole_audit_verifies_and_tells_its_last_line(desk: Desk) -> None:
         "last_good": {"line": last["line"], "hash": last["hash"]},
         "keyed": True,
         "keyed_from": 1,
+        "cut": 0,
     }
     noted = f"{last['line']}:{last['hash']}"
     assert noted in desk.run("audit", "verify").out
