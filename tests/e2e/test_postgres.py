@@ -65,7 +65,7 @@ def assert_stored_once(served: Instance, customer: Customer, count: int = 1) -> 
 
 def take_every_connection(postgres: Postgres, others: ExitStack) -> None:
     while True:
-        others.enter_context(psycopg.connect(host=postgres.folder, user="sealdrop", dbname="postgres"))
+        others.enter_context(psycopg.connect(host=str(postgres.folder), user="sealdrop", dbname="postgres"))
 
 
 async def logged_in(customer: Customer) -> None:

@@ -63,7 +63,14 @@ def _notice(number: int, state: str) -> dict[str, Any]:
 
 
 # every column that ever had to be given; of a schema the ones that it has are used
-_SWITCHES = ("require_encryption", "allow_reserved_events", "allow_legacy_ciphers", "allow_gnupg", "hpke_enabled")
+_SWITCHES = (
+    "require_encryption",
+    "allow_reserved_events",
+    "allow_legacy_ciphers",
+    "allow_gnupg",
+    "hpke_enabled",
+    "skip_duplicates",
+)
 _ROWS: dict[str, list[dict[str, Any]]] = {
     "vault_check": [{"id": 1, "sealed": sealed(b"check")}],
     "master_keys": [{"id": bytes.fromhex(VAULT.master_key_id), "sealed": sealed(b"check"), "since": THEN}],
