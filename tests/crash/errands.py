@@ -21,7 +21,7 @@ from sqlalchemy import delete, func, select, update
 from ingest.app import App
 from ingest.by_hand import receive
 from ingest.ledger.imports import Imports
-from ingest.ledger.tables import imports, notices, sweeps, timeline
+from ingest.ledger.tables import firsts, imports, notices, sweeps, timeline
 from ingest.settings import load_settings
 from ingest.states import ENDS, State
 from manifests.types import ImportType
@@ -173,7 +173,7 @@ def _tear(site: Site) -> None:
     newest.write_bytes(newest.read_bytes()[:100])
     forgotten = [_id_of(site, ITEMS[number].manifest_name("past")) for number in (0, 3)]  # of the torn entry, and not
     with site.database.write() as connection:
-        for table in (notices, timeline):
+        for table in (notices, timeline, firsts):
             connection.execute(delete(table).where(table.c.import_id.in_(forgotten)))
         connection.execute(delete(imports).where(imports.c.id.in_(forgotten)))
 
