@@ -2,7 +2,7 @@
 
     python -m tests.support.broken_steps FOLDER ERROR
 
-Runs under the shim of `tests.support.broken_disk`. It refuses a call, and all of its kind after it, while a step runs,
+Runs under the shim of `tests.support.broken_disk`. It refuses a call, and most often all after it, while a step runs,
 mends the disk, and lets the same process go on: prints a line of JSON with what was wrong then.
 """
 
@@ -60,7 +60,8 @@ class Steps:
     def faults(self, error: int) -> Iterator[dict[str, object]]:
         """Each refusal that was tried, with what is wrong after it."""
         for step, (call, file, first) in itertools.product(_STEPS, _PLACES):
-            refuse = partial(self._disk.refuse, call, file, error=error, first=first, on=True)
+            on = step != "carry out"  # a worker tries to give its import back for as long as its lease lasts
+            refuse = partial(self._disk.refuse, call, file, error=error, first=first, on=on)
             tried, wrong = self._round(step, refuse)
             if tried or wrong is not None:
                 yield {"step": step, "call": call.name, "file": file.name, "first": first, "wrong": wrong}
