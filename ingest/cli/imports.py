@@ -26,7 +26,6 @@ from ingest.cli.show import (
 )
 from ingest.report import Report
 from ingest.states import ENDS, STORED, State
-from ingest.watched_leases import WatchedLeases
 from manifests.errors import ManifestInvalid
 
 if TYPE_CHECKING:
@@ -208,6 +207,8 @@ def _read(manifest: Path) -> bytes:
 
 def _carried_out(parts: App, import_id: str) -> Report:
     """Carry the import out in this process, or wait for the worker that was quicker."""
+    from ingest.watched_leases import WatchedLeases  # the ledger behind it is slow to import
+
     leases = WatchedLeases(parts.settings.worker.lease_s)
     with err.status("importing ..."):
         while (report := _needed(parts, import_id)).state not in ENDS:
