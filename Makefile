@@ -49,7 +49,7 @@ java: $(VENV)/.installed-dev
 	mvn --quiet --batch-mode --file tests/java/pom.xml dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/.tink-java
 	SEALDROP_TINK_JARS=$(CURDIR)/.tink-java $(BIN)/pytest tests/e2e/test_api_page.py
 
-# SIGKILL at every failpoint of the real service, RUNS times each, and LOSSES of power at each; about an hour on two cores.
+# SIGKILL at every failpoint of the real service, RUNS times each, and LOSSES of power at each; one and a half hours on two cores.
 RUNS ?= 20
 LOSSES ?= 3
 crash: $(VENV)/.installed-dev system-programs
