@@ -113,6 +113,8 @@ class Sender:
 async def _put(sftp: asyncssh.SFTPClient, name: str, content: bytes) -> None:
     async with sftp.open(name, "wb") as file:
         await file.write(content)
+    # asyncssh's close returns without an answer when the connection is gone by then: this does not
+    await sftp.realpath(".")
 
 
 async def _put_and_rename(sftp: asyncssh.SFTPClient, part: str, content: bytes) -> None:
